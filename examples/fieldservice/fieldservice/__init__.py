@@ -1,0 +1,1 @@
+"""Field service: customers and their sites, work orders, technicians, parts and invoices."""

@@ -1,0 +1,1 @@
+"""SQL of the application, one module per area; no repository commits."""

@@ -1,0 +1,109 @@
+"""What one worker does with one kind of database: create, connect, bring back, read state and catalog.
+
+`Backend` declares each verb once; `sqlite` and `postgres` in this package implement it. Nothing here knows
+pytest, and nothing outside this package, the recorder, the dialects and the rules asks which backend it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from pytest_dualdb.recording import Backend as Name
+from pytest_dualdb.recording import Catalog, Statement, TableState, canonical
+
+Isolation = Literal["reset", "clone", "rollback"]
+ISOLATIONS: tuple[Isolation, ...] = ("reset", "clone", "rollback")
+
+MAX_STATE_ROWS = 5_000
+"""Tables with more rows are compared by count and digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class HalfEnd:
+    """What a half left behind: the tables that it may have changed, a changed catalog, and leaks by name."""
+
+    state: Mapping[str, TableState] = field(default_factory=dict)
+    catalog: Catalog | None = None
+    leaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How an application reaches the database; empty where the backend has no such thing."""
+
+    url: str
+    dsn: str = ""
+    path: str = ""
+    host: str = ""
+    port: str = ""
+    user: str = ""
+    password: str = ""
+    database: str = ""
+
+
+class SchemaError(Exception):
+    """The template database could not be built; the message names file, line, statement and reason."""
+
+
+class Backend(Protocol):
+    """One worker's databases of one kind."""
+
+    name: Name
+    placeholder: str
+    version: str
+    address: Address
+    own: str
+    """What the recorder knows the test's own database by."""
+
+    def build(self, setup: Callable[[], None]) -> None:
+        """Run ``setup`` on the empty database, which then is the template that each half starts with."""
+
+    def start_half(self) -> None:
+        """Make sure that the half finds the template's contents."""
+
+    def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
+        """End what the half left open and read what it left behind."""
+
+    def reset(self) -> None:
+        """Bring the database back to the template's contents now."""
+
+    def connect(self, **arguments: Any) -> Any:
+        """Open a recorded connection of the native driver."""
+
+    def run_script(self, sql: str) -> None:
+        """Run a script of many statements, unrecorded; raises the driver's error."""
+
+    def try_statements(self, statements: Sequence[str]) -> list[Exception | None]:
+        """Run statements one by one on an empty scratch database; return what each raised."""
+
+    def tables(self) -> list[str]:
+        """Return the names of the user's tables."""
+
+    def template_state(self) -> Mapping[str, TableState]:
+        """Return the contents of the template's tables that hold rows."""
+
+    def template_catalog(self) -> Catalog:
+        """Return the template's schema."""
+
+    def close(self) -> None:
+        """Remove everything that this worker created."""
+
+
+def table_state(columns: Iterable[str], rows: Sequence[tuple[Any, ...]]) -> TableState:
+    """Return the record of a table's contents, a digest of them past `MAX_STATE_ROWS`."""
+    if len(rows) <= MAX_STATE_ROWS:
+        return TableState(tuple(columns), tuple(rows), len(rows))
+    total = 0
+    for row in rows:
+        text = canonical(list(row)).encode("utf-8", "surrogatepass")
+        # a sum does not depend on the order of the rows
+        total = (total + int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")) % (1 << 128)
+    return TableState(tuple(columns), (), len(rows), f"{total:032x}")
+
+
+def quoted(name: str) -> str:
+    """Return an identifier in double quotes, as both databases read it."""
+    return '"' + name.replace('"', '""') + '"'

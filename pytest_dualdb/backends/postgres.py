@@ -1,0 +1,384 @@
+"""PostgreSQL: one database for each worker, brought back at a cost that follows what a half changed.
+
+Only databases that this run created are ever written or dropped; the database that a given address names
+serves to create those and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions as ext
+
+from pytest_dualdb.backends import Address, HalfEnd, Isolation, quoted, restore, table_state
+from pytest_dualdb.recorder import psycopg2 as recorded
+from pytest_dualdb.recording import (
+    Backend,
+    Catalog,
+    Column,
+    ForeignKey,
+    Index,
+    Statement,
+    Table,
+    TableState,
+)
+from pytest_dualdb.server import Server
+
+_SETTLE = 0.5
+"""Seconds to wait for backends that are on their way out before they are ended."""
+
+
+class PostgresBackend:
+    """One worker's PostgreSQL databases: the one that tests use, and the template it comes from."""
+
+    name: Backend = "postgres"
+    placeholder = "%s"
+
+    def __init__(self, server: Server, database: str, isolation: Isolation) -> None:
+        self.server = server
+        self.own = database
+        self.template = f"{database}_template"
+        self.version = server.version
+        self.isolation = isolation
+        self.address = Address(
+            url=server.url(database), dsn=server.dsn(database), host=server.host, port=str(server.port),
+            user=server.user, password=server.password, database=database,
+        )  # fmt: skip
+        self._maintenance: Any = None
+        self._admin: Any = None
+        self._base: restore.Base | None = None
+        self._dirty = False
+        self._stale: restore.Change | None = None
+        self._catalog = Catalog()
+        self._state: dict[str, TableState] = {}
+        self._created: list[str] = []
+        recorded.owns = lambda name: name == self.own
+        self._undo = recorded.intercept()
+
+    # ------------------------------------------------------------------------------------------- lifecycle
+
+    def build(self, setup: Callable[[], None]) -> None:
+        self._create(self.own, "template0")
+        setup()
+        self._catalog = self._read_catalog()
+        self._state = {
+            name: state for name, state in self._read_all(self._qualified()).items() if state.count > 0
+        }
+        if self._can_reset():
+            restore.normalise(self._connected())
+        self._disconnect()
+        self._run(f"ALTER DATABASE {quoted(self.own)} RENAME TO {quoted(self.template)}")
+        self._created.append(self.template)
+        self._clone()
+
+    def _can_reset(self) -> bool:
+        """Return whether the database can be brought back in place: it takes a superuser, and statistics."""
+        if self.isolation != "reset" or self.server.version_number < 150000:
+            return False
+        return self.server.owned or self._is_superuser()
+
+    def _is_superuser(self) -> bool:
+        return bool(self._connected().info.parameter_status("is_superuser") == "on")
+
+    def _create(self, database: str, template: str) -> None:
+        strategy = " STRATEGY file_copy" if self.server.version_number >= 150000 else ""
+        self._run(f"CREATE DATABASE {quoted(database)} TEMPLATE {quoted(template)}{strategy}")
+        self._created.append(database)
+
+    def _clone(self) -> None:
+        """Make the tests' database anew from the template."""
+        self._disconnect()
+        self._run(f"DROP DATABASE IF EXISTS {quoted(self.own)} WITH (FORCE)")
+        self._create(self.own, self.template)
+        self._base = restore.capture(self._connected()) if self._can_reset() else None
+        self._dirty = False
+        self._stale = None
+
+    def _disconnect(self) -> None:
+        """Close every connection of ours and every recorded one to the tests' database."""
+        recorded.drop_kept(self.own)
+        for connection in list(recorded.live):
+            if connection._database == self.own:
+                with contextlib.suppress(psycopg2.Error):
+                    ext.connection.close(connection)
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
+
+    def start_half(self) -> None:
+        if self._dirty:
+            self.reset()
+
+    def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
+        if self._base is None:
+            leaks = self._end_sessions()
+            if not statements:
+                return HalfEnd(leaks=leaks)
+            self._dirty = True
+            return self._everything(leaks)
+        leaks = self._end_sessions()
+        try:
+            change = restore.changes(self._connected(), self._base)
+        except psycopg2.Error:
+            # the application ended our connection, or changed what it stands on: start over
+            self._disconnect()
+            self._dirty, self._base = True, None
+            return self._everything(leaks)
+        if not change:
+            return HalfEnd(leaks=leaks)
+        self._dirty = True
+        self._stale = change
+        if change.clone:
+            return self._everything(leaks)
+        names = [self._base.names[oid] for oid in change.tables]
+        return HalfEnd(self._read_all(names), None, leaks)
+
+    def _everything(self, leaks: tuple[str, ...]) -> HalfEnd:
+        """Read all tables and the schema: what the half changed is not known, or was the schema itself."""
+        try:
+            catalog = self._read_catalog()
+            return HalfEnd(self._read_all(self._qualified()), catalog if catalog != self._catalog else None, leaks)
+        except psycopg2.Error as error:
+            self._admin = None
+            return HalfEnd(leaks=(*leaks, f"the database could not be read after the test: {error}"))
+
+    def _end_sessions(self) -> tuple[str, ...]:
+        """End what the half left open, and have every backend publish its statistics."""
+        leaks = []
+        recorded.drop_referenced()
+        kept = sum(len(group) for group in recorded._kept.values())
+        for connection in list(recorded.live):
+            if connection._database != self.own or connection.closed:
+                continue
+            if connection.get_transaction_status() != ext.TRANSACTION_STATUS_IDLE:
+                leaks.append("an open transaction")
+            if recorded.end_session(connection):
+                kept += 1
+            else:
+                with contextlib.suppress(psycopg2.Error):
+                    ext.connection.close(connection)
+        if self._base is not None:
+            for connection in [c for c in recorded.live if c._database == self.own]:
+                self._publish(connection)
+            leaks += self._end_others(kept + 1)
+        return tuple(dict.fromkeys(leaks))
+
+    @staticmethod
+    def _publish(connection: Any) -> None:
+        """Have a backend report what it wrote: statistics leave it at most once a second unless asked for."""
+        if ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
+            return
+        before = connection.autocommit
+        with contextlib.suppress(psycopg2.Error):
+            recorded._autocommit.__set__(connection, True)  # type: ignore[attr-defined]
+            with ext.cursor(connection) as cursor:
+                cursor.execute("SELECT pg_stat_force_next_flush()")
+            recorded._autocommit.__set__(connection, before)  # type: ignore[attr-defined]
+
+    def _end_others(self, expected: int) -> list[str]:
+        """Wait for backends that are closing, end those that stay: their changes are not published before."""
+        deadline = time.monotonic() + _SETTLE
+        with self._connected().cursor() as cursor:
+            while True:
+                cursor.execute(
+                    "SELECT pg_stat_get_db_numbackends(oid) FROM pg_database WHERE datname = current_database()"
+                )
+                if cursor.fetchone()[0] <= expected:
+                    return []
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.002)
+            known = [c.get_backend_pid() for c in recorded.live if not ext.connection.closed.__get__(c)]  # type: ignore[attr-defined]
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid, 2000)) FROM pg_stat_activity WHERE datname ="
+                " current_database() AND pid <> pg_backend_pid() AND pid <> ALL (%s::int[])"
+                " AND backend_type = 'client backend'",
+                (known,),
+            )
+            return ["a connection that the plugin did not open"] if cursor.fetchone()[0] else []
+
+    def reset(self) -> None:
+        if self._base is None or self._stale is None or self._stale.clone:
+            self._clone()
+            return
+        try:
+            self._base = restore.restore(self._connected(), self._base, self._stale)
+        except psycopg2.Error:
+            self._clone()
+            return
+        self._stale = None
+        self._dirty = False
+
+    def close(self) -> None:
+        self._undo()
+        recorded.owns = lambda name: False
+        self._disconnect()
+        with contextlib.suppress(psycopg2.Error):
+            for database in dict.fromkeys(self._created):
+                self._run(f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
+        if self._maintenance is not None:
+            self._maintenance.close()
+
+    # ------------------------------------------------------------------------------------------ connections
+
+    def connect(self, **arguments: Any) -> Any:
+        return psycopg2.connect(self.address.dsn, **arguments)
+
+    def _connected(self) -> Any:
+        """Return this module's own connection to the tests' database."""
+        if self._admin is None or self._admin.closed:
+            self._admin = recorded.native_connect(self.address.dsn)
+            self._admin.autocommit = True
+        return self._admin
+
+    def _run(self, sql: str) -> None:
+        if self._maintenance is None or self._maintenance.closed:
+            self._maintenance = recorded.native_connect(self.server.dsn(self.server.maintenance))
+            self._maintenance.autocommit = True
+        with self._maintenance.cursor() as cursor:
+            cursor.execute(sql)
+
+    def run_script(self, sql: str) -> None:
+        # a connection of its own: a script may set what would outlive it in the session
+        connection = recorded.native_connect(self.address.dsn)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(f"{sql}\n;SELECT")  # a script may hold nothing but comments
+        finally:
+            connection.close()
+
+    def try_statements(self, statements: Sequence[str]) -> list[Exception | None]:
+        name = f"{self.own}_scratch"
+        self._create(name, "template0")
+        connection = recorded.native_connect(self.server.dsn(name))
+        connection.autocommit = True
+        found: list[Exception | None] = []
+        try:
+            with connection.cursor() as cursor:
+                for text in statements:
+                    try:
+                        cursor.execute(text)
+                        found.append(None)
+                    except psycopg2.Error as error:
+                        found.append(error)
+        finally:
+            connection.close()
+            self._run(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        return found
+
+    # --------------------------------------------------------------------------------------- introspection
+
+    def tables(self) -> list[str]:
+        with self._connected().cursor() as cursor:
+            cursor.execute(_TABLES)
+            return [name if schema == "public" else f"{schema}.{name}" for schema, name in cursor.fetchall()]
+
+    def _qualified(self) -> list[str]:
+        with self._connected().cursor() as cursor:
+            cursor.execute(_TABLES)
+            return [f"{quoted(schema)}.{quoted(name)}" for schema, name in cursor.fetchall()]
+
+    def template_state(self) -> Mapping[str, TableState]:
+        return self._state
+
+    def template_catalog(self) -> Catalog:
+        return self._catalog
+
+    def _read(self, table: str) -> TableState:
+        with self._connected().cursor() as cursor:
+            cursor.execute(f"SELECT * FROM {table}")
+            return table_state([column[0] for column in cursor.description], cursor.fetchall())
+
+    def _read_all(self, tables: Sequence[str]) -> dict[str, TableState]:
+        return {table.replace('"', "").removeprefix("public.").lower(): self._read(table) for table in tables}
+
+    def _read_catalog(self) -> Catalog:
+        with self._connected().cursor() as cursor:
+            return read_catalog(cursor)
+
+
+_SYSTEM = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"
+_TABLES = (
+    "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    f" WHERE c.relkind IN ('r', 'p') AND {_SYSTEM} ORDER BY 1, 2"
+)
+_COLUMNS = f"""
+SELECT n.nspname, c.relname, a.attname, upper(format_type(a.atttypid, a.atttypmod)), NOT a.attnotnull,
+       pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid), '') LIKE 'nextval(%',
+       co.collname
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+  LEFT JOIN pg_collation co ON co.oid = a.attcollation AND co.collname <> 'default'
+ WHERE c.relkind IN ('r', 'p') AND {_SYSTEM} ORDER BY 1, 2, a.attnum"""
+_CONSTRAINTS = f"""
+SELECT n.nspname, c.relname, k.contype, f.relname, k.confdeltype, k.confupdtype, k.condeferrable,
+       pg_get_constraintdef(k.oid),
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, i)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.i),
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(n, i)
+             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.i)
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_class f ON f.oid = k.confrelid
+ WHERE k.contype IN ('p', 'u', 'f', 'c') AND {_SYSTEM} ORDER BY k.oid"""
+_INDEXES = f"""
+SELECT n.nspname, c.relname, x.relname, i.indisunique, i.indpred IS NOT NULL,
+       ARRAY(SELECT coalesce(a.attname::text, '<expression>') FROM unnest(i.indkey::int2[]) WITH ORDINALITY u(n, o)
+             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.n AND u.n > 0
+             WHERE u.o <= i.indnkeyatts ORDER BY u.o)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE {_SYSTEM} AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u'))
+ ORDER BY 1, 2, 3"""
+_TRIGGERS = f"""
+SELECT n.nspname, c.relname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND {_SYSTEM} ORDER BY t.oid"""
+_ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+
+def read_catalog(cursor: Any) -> Catalog:
+    """Return the schema of the cursor's database."""
+    columns: dict[str, list[Column]] = {}
+    names: dict[str, str] = {}
+
+    def key(schema: str, table: str) -> str:
+        return table.lower() if schema == "public" else f"{schema}.{table}".lower()
+
+    cursor.execute(_COLUMNS)
+    for schema, table, *column in cursor.fetchall():
+        names[key(schema, table)] = table
+        columns.setdefault(key(schema, table), []).append(Column(*column))
+    found: dict[str, dict[str, list[Any]]] = {
+        name: {"p": [], "u": [], "f": [], "c": [], "index": [], "trigger": []} for name in columns
+    }
+    cursor.execute(_CONSTRAINTS)
+    for schema, table, kind, other, delete, update, deferrable, text, own, referenced in cursor.fetchall():
+        made: Any = tuple(own)
+        if kind == "f":
+            made = ForeignKey(
+                tuple(own), other, tuple(referenced), _ACTIONS[delete], _ACTIONS[update], deferrable
+            )
+        elif kind == "c":
+            made = text
+        found[key(schema, table)][kind].append(made)
+    cursor.execute(_INDEXES)
+    for schema, table, name, unique, partial, over in cursor.fetchall():
+        if key(schema, table) in found:
+            found[key(schema, table)]["index"].append(Index(name, tuple(over), unique, partial))
+    cursor.execute(_TRIGGERS)
+    for schema, table, text in cursor.fetchall():
+        found[key(schema, table)]["trigger"].append(text)
+    return Catalog(
+        {
+            name: Table(
+                names[name], tuple(own), *found[name]["p"][:1] or [()], tuple(found[name]["u"]),
+                tuple(found[name]["index"]), tuple(found[name]["f"]), tuple(found[name]["c"]),
+                tuple(found[name]["trigger"]),
+            )
+            for name, own in columns.items()
+        }
+    )  # fmt: skip

@@ -1,0 +1,320 @@
+"""SQLite: one file for each worker, brought back in place so that connections kept by pools see it fresh."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_dualdb import syntax
+from pytest_dualdb.backends import Address, HalfEnd, Isolation, quoted, table_state
+from pytest_dualdb.recorder import sqlite3 as recorded
+from pytest_dualdb.recording import (
+    Backend,
+    Catalog,
+    Column,
+    ForeignKey,
+    Index,
+    Statement,
+    Table,
+    TableState,
+)
+
+_USER_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+_DEFINES = frozenset({"CREATE", "ALTER", "DROP"})
+
+
+class SQLiteBackend:
+    """One worker's SQLite database."""
+
+    name: Backend = "sqlite"
+    placeholder = "?"
+    version = sqlite3.sqlite_version
+
+    def __init__(self, folder: Path, isolation: Isolation, *, durable_folder: bool) -> None:
+        """Use ``folder``, which this worker owns; ``durable_folder`` if it is on a disk."""
+        self.path = str(folder / "test.sqlite3")
+        self.own = os.path.realpath(self.path)
+        self.address = Address(
+            # three slashes and the path: on Windows it begins with the drive
+            url="sqlite:///" + self.path.replace(os.sep, "/"), path=self.path, database=self.path,
+        )  # fmt: skip
+        self.isolation = isolation
+        self._folder = folder
+        self._durable = durable_folder
+        self._template: sqlite3.Connection | None = None
+        self._admin: sqlite3.Connection | None = None
+        self._version_seen = -1
+        self._dirty = False
+        self._catalog = Catalog()
+        self._catalog_key = ""
+        self._state: dict[str, TableState] = {}
+        self._undo = recorded.intercept()
+        recorded.on_connect = self._opened
+
+    def _opened(self, connection: sqlite3.Connection) -> None:
+        if self._durable and getattr(connection, "_path", "") == self.own:
+            # the file is thrown away: nothing is gained by waiting for the disk
+            sqlite3.Connection.execute(connection, "PRAGMA synchronous = OFF")
+
+    # ------------------------------------------------------------------------------------------- lifecycle
+
+    def build(self, setup: Callable[[], None]) -> None:
+        self._admin = self._open_admin()
+        setup()
+        self._close_live()
+        self._template = _native(":memory:")
+        self._admin.backup(self._template)
+        self._catalog, self._catalog_key = self._read_catalog(), self._schema_key()
+        self._state = {
+            name.lower(): state for name in self.tables() if (state := self._read(name)).count > 0
+        }
+        self._version_seen = self._data_version()
+        self._dirty = False
+
+    def _open_admin(self) -> sqlite3.Connection:
+        connection = _native(self.path, isolation_level=None, timeout=0.2, check_same_thread=False)
+        if self._durable:
+            connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    def _data_version(self) -> int:
+        """Return a number that changes whenever another connection has committed a change."""
+        assert self._admin is not None
+        return int(self._admin.execute("PRAGMA data_version").fetchone()[0])
+
+    def start_half(self) -> None:
+        if self._dirty or self._data_version() != self._version_seen:
+            self.reset()
+
+    def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
+        leaks = self._end_transactions()
+        try:
+            changed = self._data_version() != self._version_seen
+        except sqlite3.Error:
+            changed = True
+        if not changed:
+            return HalfEnd(leaks=leaks)
+        self._dirty = True
+        catalog = None
+        try:
+            if self._schema_key() != self._catalog_key:
+                catalog = self._read_catalog()
+            names = self.tables()
+            touched = self._touched(statements, catalog or self._catalog)
+            wanted = names if touched is None else [name for name in names if name.lower() in touched]
+            state = {name.lower(): self._read(name) for name in wanted}
+        except sqlite3.Error as error:
+            return HalfEnd(leaks=(*leaks, f"the database could not be read after the test: {error}"))
+        return HalfEnd(state, catalog, leaks)
+
+    def _end_transactions(self) -> tuple[str, ...]:
+        """Roll back what the half left open on connections that still exist."""
+        leaks = []
+        for connection in list(recorded.live):
+            if connection._path != self.own:
+                continue
+            try:
+                if connection.in_transaction:
+                    sqlite3.Connection.rollback(connection)
+                    leaks.append("an open transaction")
+            except sqlite3.ProgrammingError as error:
+                if "closed" not in str(error):
+                    leaks.append("an open transaction in another thread")
+        return tuple(leaks)
+
+    def _touched(self, statements: Sequence[Statement], catalog: Catalog) -> frozenset[str] | None:
+        """Return the tables that the half may have changed, None for all of them.
+
+        Read from the statements' text; triggers and foreign key actions carry a change further.
+        """
+        found: set[str] = set()
+        wrote = False
+        for statement in statements:
+            if statement.kind in ("commit", "rollback") or statement.error is not None:
+                continue
+            verb = syntax.verb(statement.sql)
+            if statement.kind == "script":
+                return None
+            if verb in syntax.WRITES:
+                wrote = True
+                written = syntax.written_tables(statement.sql)
+                if not written:
+                    return None
+                found |= written
+            elif verb in syntax.DEFINES or verb == "ATTACH":
+                return None
+        if not wrote:
+            # something changed that no recorded statement tells of
+            return None
+        waiting = list(found)
+        while waiting:
+            name = waiting.pop()
+            if name not in catalog.tables:
+                return None
+            for reached in self._reached(name, catalog):
+                if reached not in found:
+                    found.add(reached)
+                    waiting.append(reached)
+        return frozenset(found)
+
+    @staticmethod
+    def _reached(name: str, catalog: Catalog) -> set[str]:
+        reached = {
+            other
+            for other, table in catalog.tables.items()
+            for key in table.foreign_keys
+            if key.table.lower() == name and {key.on_delete, key.on_update} - {"NO ACTION", "RESTRICT"}
+        }
+        for trigger in catalog.tables[name].triggers:
+            reached |= syntax.written_tables(trigger) & catalog.tables.keys()
+        return reached
+
+    def reset(self) -> None:
+        self._end_transactions()
+        assert self._template is not None and self._admin is not None
+        try:
+            self._template.backup(self._admin, progress=_give_up_if_locked)
+        except sqlite3.Error:
+            self._replace()
+        self._dirty = False
+        self._version_seen = self._data_version()
+
+    def _replace(self) -> None:
+        """Put a new file in the place of one that a leaked connection keeps locked."""
+        assert self._template is not None and self._admin is not None
+        self._admin.close()
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self.path + suffix)
+        self._admin = self._open_admin()
+        self._template.backup(self._admin)
+
+    def _close_live(self) -> None:
+        for connection in list(recorded.live):
+            if connection._path == self.own:
+                with contextlib.suppress(sqlite3.Error):
+                    sqlite3.Connection.close(connection)
+
+    def close(self) -> None:
+        self._undo()
+        recorded.on_connect = None
+        self._close_live()
+        for connection in (self._admin, self._template):
+            if connection is not None:
+                connection.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # ------------------------------------------------------------------------------------------ connections
+
+    def connect(self, **arguments: Any) -> Any:
+        return recorded.connect(self.path, **arguments)
+
+    def run_script(self, sql: str) -> None:
+        connection = _native(self.path, isolation_level=None)
+        try:
+            if self._durable:
+                connection.execute("PRAGMA synchronous = OFF")
+            connection.executescript(sql)
+        finally:
+            connection.close()
+
+    def try_statements(self, statements: Sequence[str]) -> list[Exception | None]:
+        found: list[Exception | None] = []
+        with contextlib.closing(_native(":memory:", isolation_level=None)) as connection:
+            for text in statements:
+                try:
+                    connection.execute(text)
+                    found.append(None)
+                except sqlite3.Error as error:
+                    found.append(error)
+        return found
+
+    # --------------------------------------------------------------------------------------- introspection
+
+    def tables(self) -> list[str]:
+        assert self._admin is not None
+        return [row[0] for row in self._admin.execute(_USER_TABLES + " ORDER BY name")]
+
+    def template_state(self) -> Mapping[str, TableState]:
+        return self._state
+
+    def template_catalog(self) -> Catalog:
+        return self._catalog
+
+    def _read(self, table: str) -> TableState:
+        assert self._admin is not None
+        cursor = self._admin.execute(f"SELECT * FROM {quoted(table)}")
+        return table_state([column[0] for column in cursor.description], cursor.fetchall())
+
+    def _schema_key(self) -> str:
+        assert self._admin is not None
+        return repr(self._admin.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall())
+
+    def _read_catalog(self) -> Catalog:
+        assert self._admin is not None
+        return read_catalog(self._admin)
+
+
+def _native(path: str, **arguments: Any) -> sqlite3.Connection:
+    return recorded._native_connect(path, **arguments)
+
+
+def _give_up_if_locked(status: int, remaining: int, total: int) -> None:
+    """Stop a backup that would wait for a lock for ever."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("database is locked")
+
+
+def read_catalog(connection: sqlite3.Connection) -> Catalog:
+    """Return the schema of the connection's main database."""
+    triggers: dict[str, list[str]] = {}
+    for table, sql in connection.execute("SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"):
+        triggers.setdefault(table.lower(), []).append(sql or "")
+    tables = {}
+    for name, sql in connection.execute(
+        _USER_TABLES.replace("SELECT name", "SELECT name, sql") + " ORDER BY name"
+    ).fetchall():
+        tables[name.lower()] = _table(connection, name, sql or "", tuple(triggers.get(name.lower(), ())))
+    return Catalog(tables)
+
+
+def _table(connection: sqlite3.Connection, name: str, sql: str, triggers: tuple[str, ...]) -> Table:
+    columns = []
+    key: list[tuple[int, str]] = []
+    rows = connection.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
+    sole_key = sum(1 for row in rows if row[5]) == 1
+    for _, column, declared, not_null, default, position in rows:
+        generated = bool(position) and sole_key and declared.upper() == "INTEGER"
+        columns.append(Column(column, declared.upper(), not (not_null or generated), default, generated))
+        if position:
+            key.append((position, column))
+    uniques, indexes = [], []
+    for _, index, unique, origin, partial in connection.execute(f"PRAGMA index_list({quoted(name)})").fetchall():
+        over = tuple(
+            row[2] or "<expression>" for row in connection.execute(f"PRAGMA index_info({quoted(index)})")
+        )
+        if origin == "u":
+            uniques.append(over)
+        elif origin == "c":
+            indexes.append(Index(index, over, bool(unique), bool(partial)))
+    keys: dict[int, ForeignKey] = {}
+    for number, _, other, own, referenced, on_update, on_delete, _ in connection.execute(
+        f"PRAGMA foreign_key_list({quoted(name)})"
+    ).fetchall():
+        before = keys.get(number)
+        keys[number] = ForeignKey(
+            (*(before.columns if before else ()), own), other,
+            (*(before.references if before else ()), *([referenced] if referenced else [])),
+            on_delete, on_update,
+        )  # fmt: skip
+    checks = tuple(re.findall(r"\bcheck\s*\(", sql, re.I))
+    return Table(
+        name, tuple(columns), tuple(column for _, column in sorted(key)), tuple(uniques), tuple(indexes),
+        tuple(keys.values()), checks, triggers, sql,
+    )  # fmt: skip

@@ -1,0 +1,746 @@
+"""Two recordings of one test -> the divergences between them.
+
+Pure functions over recordings: no database, no pytest, no rule. A divergence is a fact ("the halves differ
+here"); why they differ and what to do about it is the business of `pytest_dualdb.rules`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pytest_dualdb import syntax
+from pytest_dualdb.recording import (
+    BACKENDS,
+    Backend,
+    Catalog,
+    Failure,
+    Recording,
+    Statement,
+    TableState,
+)
+from pytest_dualdb.values import Equality, SameValue, instant, loose_key, same_type, same_value
+
+Kind = Literal[
+    "outcome", "error", "rows", "order", "type", "columns", "rowcount", "statements", "state",
+    "observed", "schema", "index", "bypass", "time",
+]  # fmt: skip
+Severity = Literal["critical", "high", "medium", "low"]
+SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low")
+Row = tuple[Any, ...]
+
+MAX_SHOWN = 20
+"""Differing rows kept in a divergence; the rest is counted."""
+MAX_PAIRWISE = 300
+"""Rows that differ by key are matched one by one up to this many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rows that only one half has, how many both have, and the names of the columns that differ."""
+
+    columns: tuple[str, ...]
+    only_sqlite: tuple[Row, ...] = ()
+    only_postgres: tuple[Row, ...] = ()
+    both: int = 0
+    differing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """One place where the halves differ.
+
+    ``position`` orders the divergences of a pair by when they happened; what is seen only at the end
+    (state, outcome) comes last. ``swallowed`` marks an error that the application did not let out.
+    """
+
+    kind: Kind
+    severity: Severity
+    message: str
+    sqlite: Statement | None = None
+    postgres: Statement | None = None
+    table: str | None = None
+    position: int = 0
+    difference: Difference | None = None
+    swallowed: bool = False
+
+    @property
+    def site_statement(self) -> Statement | None:
+        """The statement that says where in the application this happened."""
+        return self.postgres if self.sqlite is None or self.sqlite.site is None else self.sqlite
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What comparing needs to know beside the two recordings, each by backend."""
+
+    templates: Mapping[str, Mapping[str, TableState]] = field(default_factory=dict)
+    catalogs: Mapping[str, Catalog] = field(default_factory=dict)
+    ignore: frozenset[str] = frozenset()
+    same_value: SameValue | None = None
+
+
+def compare(sqlite: Recording, postgres: Recording, context: Context | None = None) -> tuple[Divergence, ...]:
+    """Return the divergences between the two halves of a test, in the order in which they happened."""
+    comparison = _Comparison(sqlite, postgres, context or Context())
+    return tuple(comparison.run())
+
+
+def failed(recording: Recording) -> bool:
+    return recording.outcome in ("failed", "error")
+
+
+# ----------------------------------------------------------------------------------------------- alignment
+
+Pair = tuple[Statement | None, Statement | None]
+
+
+def align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    """Pair the statements of two halves: by call site and statement, then by what stands between those.
+
+    A statement that only one half issued is paired with None. Threads are aligned apart, in the order of
+    their first statements.
+    """
+    threads = _by_thread(left), _by_thread(right)
+    if len(threads[0]) <= 1 and len(threads[1]) <= 1:
+        return _align(left, right)
+    pairs: list[Pair] = []
+    for number in range(max(len(threads[0]), len(threads[1]))):
+        first = threads[0][number] if number < len(threads[0]) else []
+        second = threads[1][number] if number < len(threads[1]) else []
+        pairs += _align(first, second)
+    return pairs
+
+
+def _by_thread(statements: Sequence[Statement]) -> list[list[Statement]]:
+    threads: dict[int, list[Statement]] = {}
+    for statement in statements:
+        threads.setdefault(statement.thread, []).append(statement)
+    return list(threads.values())
+
+
+def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    keys = [_key(s) for s in left], [_key(s) for s in right]
+    if keys[0] == keys[1]:
+        return list(zip(left, right, strict=True))
+    pairs: list[Pair] = []
+    matcher = difflib.SequenceMatcher(None, keys[0], keys[1], autojunk=False)
+    for tag, i, j, k, m in matcher.get_opcodes():
+        if tag == "equal":
+            pairs += zip(left[i:j], right[k:m], strict=True)
+        else:
+            pairs += _pair_gap(left[i:j], right[k:m])
+    return pairs
+
+
+def _key(statement: Statement) -> tuple[Any, ...]:
+    site = statement.site
+    where = None if site is None else (site.path, site.line)
+    return (where, "query" if statement.kind in ("execute", "executemany") else statement.kind)
+
+
+def _pair_gap(left: Sequence[Statement], right: Sequence[Statement]) -> Iterator[Pair]:
+    """Pair statements of a dialect branch: other lines of one function that do the same kind of thing."""
+    waiting = list(right)
+    for one in left:
+        other = next((s for s in waiting if _same_branch(one, s)), None)
+        if other is None:
+            yield one, None
+            continue
+        while waiting[0] is not other:
+            yield None, waiting.pop(0)
+        waiting.pop(0)
+        yield one, other
+    for rest in waiting:
+        yield None, rest
+
+
+def _same_branch(one: Statement, other: Statement) -> bool:
+    if one.site is None or other.site is None or one.site.function != other.site.function:
+        return False
+    return one.site.path == other.site.path and syntax.verb(one.sql) == syntax.verb(other.sql)
+
+
+# -------------------------------------------------------------------------------------------- the comparison
+
+
+class _Comparison:
+    """One run over a pair; holds what is learnt on the way."""
+
+    def __init__(self, sqlite: Recording, postgres: Recording, context: Context) -> None:
+        self.recordings: dict[Backend, Recording] = {"sqlite": sqlite, "postgres": postgres}
+        self.context = context
+        self.equality = Equality((sqlite.window, postgres.window), context.same_value)
+        self.position = 0
+
+    def run(self) -> Iterator[Divergence]:
+        sqlite, postgres = self.recordings["sqlite"], self.recordings["postgres"]
+        yield from self._bypasses()
+        pairs = align(sqlite.statements, postgres.statements)
+        sites = [{s.site for s in r.statements} for r in (sqlite, postgres)]
+        for self.position, (left, right) in enumerate(pairs, start=1):
+            if left is not None and right is not None:
+                yield from self._pair(left, right)
+            else:
+                yield from self._alone(left, right, sites)
+        self.position = len(pairs) + 1
+        yield from self._observed()
+        self.position += 1
+        yield from self._state()
+        self.position += 1
+        yield from self._outcome()
+
+    # ------------------------------------------------------------------------------------------ statements
+
+    def _bypasses(self) -> Iterator[Divergence]:
+        """Yield the statements of the PostgreSQL half that went to SQLite, one for each call site.
+
+        Another SQLite database that the SQLite half reached from the same line is the application's own
+        choice, not a bypass.
+        """
+        usual = {(s.site, s.database) for s in self.recordings["sqlite"].bypasses}
+        seen: Counter[Any] = Counter()
+        first: dict[Any, Statement] = {}
+        for statement in self.recordings["postgres"].bypasses:
+            if (statement.site, statement.database) not in usual:
+                seen[statement.site] += 1
+                first.setdefault(statement.site, statement)
+        for site, statement in first.items():
+            count = seen[site]
+            noun = "statement" if count == 1 else "statements"
+            yield Divergence(
+                "bypass", "critical", f"{count} {noun} of the PostgreSQL half went to SQLite ({statement.database})",
+                postgres=statement,
+            )  # fmt: skip
+
+    def _alone(self, left: Statement | None, right: Statement | None, sites: list[set[Any]]) -> Iterator[Divergence]:
+        statement = left or right
+        assert statement is not None
+        if statement.kind in ("commit", "rollback"):
+            return
+        other = "postgres" if right is None else "sqlite"
+        if statement.error is not None:
+            yield self._error_divergence(left, right)
+        elif statement.site in sites[other == "postgres"] and not failed(self.recordings[other]):
+            ours = "SQLite" if right is None else "PostgreSQL"
+            yield Divergence(
+                "statements", "low", f"only the {ours} half issued this statement", left, right,
+                position=self.position,
+            )  # fmt: skip
+
+    def _pair(self, left: Statement, right: Statement) -> Iterator[Divergence]:
+        if left.error is not None or right.error is not None:
+            yield from self._errors(left, right)
+            return
+        self._learn(left, right)
+        if left.fetched != "none" or right.fetched != "none":
+            yield from self._results(left, right)
+        yield from self._counts(left, right)
+
+    def _learn(self, left: Statement, right: Statement) -> None:
+        if left.params == right.params:
+            return
+        first, second = left.params, right.params
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            for key in first.keys() & second.keys():
+                self.equality.learn(first[key], second[key])
+        elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
+            for one, other in zip(first, second, strict=True):
+                if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+                    for a, b in zip(one, other, strict=True):
+                        self.equality.learn(a, b)
+                else:
+                    self.equality.learn(one, other)
+
+    def _errors(self, left: Statement, right: Statement) -> Iterator[Divergence]:
+        if left.error is None or right.error is None:
+            yield self._error_divergence(left, right)
+        elif left.error.dbapi != right.error.dbapi and not _kin(left.error, right.error):
+            yield Divergence(
+                "error", "medium",
+                f"sqlite raises {left.error.short_name}, postgres {right.error.short_name}", left, right,
+                position=self.position,
+            )  # fmt: skip
+
+    def _error_divergence(self, left: Statement | None, right: Statement | None) -> Divergence:
+        side: Backend = "sqlite" if left is not None and left.error is not None else "postgres"
+        statement = left if side == "sqlite" else right
+        assert statement is not None and statement.error is not None
+        let_out = self._let_out(side, statement)
+        name = "SQLite" if side == "sqlite" else "PostgreSQL"
+        return Divergence(
+            "error", "critical" if let_out else "high",
+            f"fails on {name} only: {statement.error.short_name}: {_first_line(statement.error.message)}",
+            left, right, position=self.position, swallowed=not let_out,
+        )  # fmt: skip
+
+    def _let_out(self, side: Backend, statement: Statement) -> bool:
+        """Return whether this error is the one that ended its half, and only its half."""
+        recording = self.recordings[side]
+        other = self.recordings["postgres" if side == "sqlite" else "sqlite"]
+        if not failed(recording) or failed(other):
+            return False
+        failure = recording.failure
+        if failure is None or failure.database is None:
+            return recording.statements[-1:] == (statement,)
+        return failure.database.message == (statement.error.message if statement.error else "")
+
+    def _counts(self, left: Statement, right: Statement) -> Iterator[Divergence]:
+        read = "rowcount" in left.read or "rowcount" in right.read
+        if left.rowcount != right.rowcount and syntax.verb(left.sql) == syntax.verb(right.sql):
+            writes = syntax.verb(left.sql) in syntax.WRITES and left.columns is None and right.columns is None
+            if read or (writes and min(left.rowcount, right.rowcount) >= 0):
+                yield Divergence(
+                    "rowcount", "medium" if read else "low",
+                    f"rowcount is {left.rowcount} on SQLite, {right.rowcount} on PostgreSQL", left, right,
+                    position=self.position,
+                )  # fmt: skip
+        if "lastrowid" in left.read and "lastrowid" in right.read and left.lastrowid != right.lastrowid:
+            yield Divergence(
+                "rowcount", "medium",
+                f"lastrowid is {left.lastrowid} on SQLite, {right.lastrowid} on PostgreSQL", left, right,
+                position=self.position,
+            )  # fmt: skip
+
+    # --------------------------------------------------------------------------------------------- results
+
+    def _results(self, left: Statement, right: Statement) -> Iterator[Divergence]:
+        columns = left.columns or right.columns or ()
+        if (left.columns is None) != (right.columns is None):
+            side = "SQLite" if right.columns is None else "PostgreSQL"
+            yield self._divergence("rows", "high", f"only {side} returns a result", left, right)
+            return
+        if left.columns != right.columns:
+            yield from self._columns(left, right)
+        if left.digest is not None or right.digest is not None:
+            if left.digest == right.digest:
+                return
+        elif left.rows is right.rows or (left.rows == right.rows and _types_agree(left.rows, right.rows)):
+            return
+        ignored = frozenset(
+            index for index, name in enumerate(columns) if name.lower() in self.context.ignore
+        )
+        first, second = left.values, right.values
+        outcome = self._compare_rows(first, second, columns, ignored)
+        if outcome is None:
+            yield from self._types(first, second, columns, ignored, left, right)
+        elif outcome == "order":
+            yield from self._order(first, second, left, right)
+            yield from self._types(first, second, columns, ignored, left, right)
+        else:
+            yield from self._rows(outcome, left, right)
+
+    def _divergence(
+        self, kind: Kind, severity: Severity, message: str, left: Statement, right: Statement,
+        difference: Difference | None = None,
+    ) -> Divergence:  # fmt: skip
+        return Divergence(kind, severity, message, left, right, None, self.position, difference)
+
+    def _columns(self, left: Statement, right: Statement) -> Iterator[Divergence]:
+        names = left.columns or (), right.columns or ()
+        if len(names[0]) != len(names[1]):
+            message = f"{len(names[0])} columns on SQLite, {len(names[1])} on PostgreSQL"
+            yield self._divergence("columns", "high", message, left, right)
+            return
+        if not (left.named or right.named):
+            return
+        message = ", ".join(f"{a} / {b}" for a, b in zip(*names, strict=True) if a != b)
+        mapping = "mapping" in (left.named, right.named)
+        yield self._divergence(
+            "columns", "medium" if mapping else "low", f"column names differ: {message}", left, right
+        )
+
+    def _compare_rows(
+        self, first: Sequence[Row], second: Sequence[Row], columns: Sequence[str], ignored: frozenset[int]
+    ) -> Difference | Literal["order"] | None:
+        """Return None for the same rows, "order" for the same rows in another order, else the difference."""
+        if len(first) == len(second):
+            if all(self._same_row(a, b, columns, ignored) for a, b in zip(first, second, strict=True)):
+                return None
+        only_first, only_second, both = self._unmatched(first, second, columns, ignored)
+        if not only_first and not only_second:
+            return "order"
+        return Difference(
+            tuple(columns), tuple(only_first[:MAX_SHOWN]), tuple(only_second[:MAX_SHOWN]), both,
+            self._differing(only_first, only_second, columns, ignored),
+        )  # fmt: skip
+
+    def _same_row(self, one: Row, other: Row, columns: Sequence[str], ignored: frozenset[int]) -> bool:
+        if len(one) != len(other):
+            return False
+        return all(
+            index in ignored or self.equality.same(a, b, columns[index] if index < len(columns) else "")
+            for index, (a, b) in enumerate(zip(one, other, strict=True))
+        )
+
+    def _unmatched(
+        self, first: Sequence[Row], second: Sequence[Row], columns: Sequence[str], ignored: frozenset[int]
+    ) -> tuple[list[Row], list[Row], int]:
+        """Return the rows of each side without a partner, by key first, then one by one."""
+
+        def key(row: Row) -> tuple[Any, ...]:
+            return tuple(None if i in ignored else loose_key(value) for i, value in enumerate(row))
+
+        keys = Counter(map(key, second))
+        left: list[Row] = []
+        for row in first:
+            row_key = key(row)
+            if keys[row_key] > 0:
+                keys[row_key] -= 1
+            else:
+                left.append(row)
+        right = []
+        for row in reversed(second):
+            row_key = key(row)
+            if keys[row_key] > 0:
+                keys[row_key] -= 1
+                right.append(row)
+        right.reverse()
+        if left and right and len(left) <= MAX_PAIRWISE and len(right) <= MAX_PAIRWISE:
+            remaining = []
+            for row in left:
+                partner = next((r for r in right if self._same_row(row, r, columns, ignored)), None)
+                if partner is None:
+                    remaining.append(row)
+                else:
+                    right.remove(partner)
+            left = remaining
+        return left, right, len(first) - len(left)
+
+    def _differing(
+        self, first: Sequence[Row], second: Sequence[Row], columns: Sequence[str], ignored: frozenset[int]
+    ) -> tuple[str, ...]:
+        """Return the columns in which rows of the same place differ; all of them where counts differ."""
+        if len(first) != len(second) or not first:
+            return ()
+        width = min(len(columns), *(len(row) for row in (*first, *second)))
+        return tuple(
+            columns[index]
+            for index in range(width)
+            if index not in ignored
+            and any(
+                not self.equality.same(a[index], b[index], columns[index])
+                for a, b in zip(first, second, strict=True)
+            )
+        )
+
+    def _types(
+        self, first: Sequence[Row], second: Sequence[Row], columns: Sequence[str], ignored: frozenset[int],
+        left: Statement, right: Statement,
+    ) -> Iterator[Divergence]:  # fmt: skip
+        differing = {}
+        for one, other in zip(first, second, strict=False):
+            for index, (a, b) in enumerate(zip(one, other, strict=False)):
+                if index not in differing and index not in ignored and not same_type(a, b):
+                    differing[index] = (a, b)
+        if not differing:
+            return
+        parts = [
+            f"{columns[index] if index < len(columns) else index}: {_type_name(a)} / {_type_name(b)}"
+            for index, (a, b) in sorted(differing.items())
+        ]
+        names = tuple(columns[index] for index in sorted(differing) if index < len(columns))
+        example = tuple(a for _, (a, _) in sorted(differing.items()))
+        other_example = tuple(b for _, (_, b) in sorted(differing.items()))
+        yield self._divergence(
+            "type", "low", "Python types differ: " + ", ".join(parts), left, right,
+            Difference(names, (example,), (other_example,), 0, names),
+        )  # fmt: skip
+
+    def _order(
+        self, first: Sequence[Row], second: Sequence[Row], left: Statement, right: Statement
+    ) -> Iterator[Divergence]:
+        arranged = syntax.shape(right.sql, "postgres", right.columns or ())
+        difference = Difference(right.columns or (), tuple(first[:MAX_SHOWN]), tuple(second[:MAX_SHOWN]), len(first))
+        if not arranged.ordered:
+            message = "rows come in another order; the statement asks for none"
+            yield self._divergence("order", "low", message, left, right, difference)
+        elif arranged.keys and self._ties(first, second, arranged.keys):
+            message = "rows with equal sort keys come in another order"
+            yield self._divergence("order", "low", message, left, right, difference)
+        else:
+            yield self._divergence("order", "medium", "rows come in another order", left, right, difference)
+
+    def _ties(self, first: Sequence[Row], second: Sequence[Row], keys: Sequence[syntax.SortKey]) -> bool:
+        """Return whether both sides show the same sequence of sort keys, so that only ties differ."""
+        indexes = [key.column for key in keys]
+        if any(index is None or index >= len(first[0]) for index in indexes):
+            return False
+        return all(
+            self.equality.same(a[index], b[index])
+            for a, b in zip(first, second, strict=True)
+            for index in indexes
+            if index is not None
+        )
+
+    def _rows(self, difference: Difference, left: Statement, right: Statement) -> Iterator[Divergence]:
+        arranged = syntax.shape(right.sql, "postgres", right.columns or ())
+        more = right.rowcount > len(right.rows) or arranged.limited
+        cut = more and left.fetched != "none" and right.fetched != "none"
+        if cut and len(left.rows) == len(right.rows) and self._other_records(difference):
+            message = "other rows are first" + ("" if arranged.ordered else "; the statement asks for no order")
+            yield self._divergence("order", "medium", message, left, right, difference)
+            return
+        if self._generated_keys_only(difference, left, right):
+            message = f"generated keys differ in {', '.join(difference.differing)}"
+            yield self._divergence("rows", "low", message, left, right, difference)
+            return
+        yield self._divergence("rows", "high", _rows_message(difference, left, right), left, right, difference)
+
+    def _other_records(self, difference: Difference) -> bool:
+        """Return whether the rows of each half are in the other's database too, only not first."""
+        return self._known("postgres", difference.only_sqlite) and self._known("sqlite", difference.only_postgres)
+
+    def _known(self, backend: Backend, rows: Sequence[Row]) -> bool:
+        known = self._contents(backend)
+        return all(loose_key(value) in known for row in rows for value in row if value is not None)
+
+    def _contents(self, backend: Backend) -> frozenset[Any]:
+        tables = {**self.context.templates.get(backend, {}), **self.recordings[backend].state}
+        return frozenset(loose_key(v) for table in tables.values() for row in table.rows for v in row)
+
+    def _generated_keys_only(self, difference: Difference, left: Statement, right: Statement) -> bool:
+        """Return whether the rows differ in generated keys alone, consistently in the whole test."""
+        if not difference.differing or len(difference.only_sqlite) != len(difference.only_postgres):
+            return False
+        names = syntax.tables(left.sql) | syntax.tables(right.sql)
+        if not all(self._is_generated(name, names) for name in difference.differing):
+            return False
+        return self._rename_keys(difference)
+
+    def _is_generated(self, column: str, tables: frozenset[str]) -> bool:
+        catalog = self.context.catalogs.get("postgres")
+        if catalog is None:
+            return False
+        for name in tables:
+            table = catalog.table(name)
+            found = None if table is None else table.column(column)
+            if table is not None and found is not None:
+                references = any(column.lower() in map(str.lower, key.columns) for key in table.foreign_keys)
+                return found.generated_key or references
+        return False
+
+    def _rename_keys(self, difference: Difference) -> bool:
+        indexes = [difference.columns.index(name) for name in difference.differing]
+        return all(
+            self.equality.rename((difference.columns[i].lower(), a[i]), (difference.columns[i].lower(), b[i]))
+            for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True)
+            for i in indexes
+        )
+
+    # -------------------------------------------------------------------------------------- the other facts
+
+    def _observed(self) -> Iterator[Divergence]:
+        sides = [_by_occurrence(self.recordings[backend].observed) for backend in BACKENDS]
+        for key in sides[0].keys() | sides[1].keys():
+            if key in sides[0] and key in sides[1]:
+                left, right = sides[0][key], sides[1][key]
+                if self.equality.same(left, right, key[0]):
+                    if not same_type(left, right):
+                        message = f"observed {key[0]!r}: {_type_name(left)} / {_type_name(right)}"
+                        yield Divergence("type", "low", message, position=self.position)
+                    continue
+                difference = Difference((key[0],), ((left,),), ((right,),), 0, (key[0],))
+                message = f"observed {key[0]!r} differs: {_short(left)} on SQLite, {_short(right)} on PostgreSQL"
+                yield self._observed_divergence(message, difference)
+            elif not any(failed(recording) for recording in self.recordings.values()):
+                side = "SQLite" if key in sides[0] else "PostgreSQL"
+                yield self._observed_divergence(f"{key[0]!r} was observed on {side} only", None)
+
+    def _observed_divergence(self, message: str, difference: Difference | None) -> Divergence:
+        return Divergence("observed", "high", message, position=self.position, difference=difference)
+
+    def _state(self) -> Iterator[Divergence]:
+        states = {backend: self.recordings[backend].state for backend in BACKENDS}
+        for name in sorted(states["sqlite"].keys() | states["postgres"].keys()):
+            left, right = (self._table(backend, name) for backend in BACKENDS)
+            if left is None or right is None:
+                present = right if left is None else left
+                if present is not None and (present.rows or present.count > 0 or name not in self._expected()):
+                    side = "PostgreSQL" if left is None else "SQLite"
+                    yield self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
+                continue
+            yield from self._table_state(name, left, right)
+
+    def _expected(self) -> frozenset[str]:
+        return frozenset(name for catalog in self.context.catalogs.values() for name in catalog.tables)
+
+    def _table(self, backend: Backend, name: str) -> TableState | None:
+        """Return a table's contents after the half: its own record, or the template's if it was not touched."""
+        own = self.recordings[backend].state.get(name)
+        if own is not None:
+            return own
+        template = self.context.templates.get(backend, {}).get(name)
+        if template is not None:
+            return template
+        catalog = self.recordings[backend].catalog or self.context.catalogs.get(backend)
+        table = None if catalog is None else catalog.table(name)
+        return None if table is None else TableState(tuple(c.name for c in table.columns), ())
+
+    def _table_state(self, name: str, left: TableState, right: TableState) -> Iterator[Divergence]:
+        if left == right and _types_agree(left.rows, right.rows):
+            return
+        if left.digest or right.digest:
+            if (left.count, left.digest) != (right.count, right.digest) and left.count != right.count:
+                message = f"{left.count} rows on SQLite, {right.count} on PostgreSQL"
+                yield self._state_divergence(name, "high", f"table {name}: {message}", None)
+            return
+        names = [column.lower() for column in left.columns], [column.lower() for column in right.columns]
+        shared = [column for column in names[0] if column in names[1] and column not in self.context.ignore]
+        rows = [
+            [tuple(row[index] for index in map(own.index, shared)) for row in table.rows]
+            for own, table in zip(names, (left, right), strict=True)
+        ]
+        outcome = self._compare_rows(rows[0], rows[1], shared, frozenset())
+        if outcome is None or outcome == "order":
+            return
+        if self._keys_only_in_state(name, outcome):
+            message = f"generated keys differ in {', '.join(outcome.differing)}"
+            yield self._state_divergence(name, "low", f"table {name}: {message}", outcome)
+            return
+        yield self._state_divergence(name, "high", f"table {name}: {_state_message(outcome, left, right)}", outcome)
+
+    def _keys_only_in_state(self, name: str, difference: Difference) -> bool:
+        if not difference.differing or len(difference.only_sqlite) != len(difference.only_postgres):
+            return False
+        if not all(self._is_generated(column, frozenset({name})) for column in difference.differing):
+            return False
+        return not self._referenced_elsewhere(name, difference) and self._rename_keys(difference)
+
+    def _referenced_elsewhere(self, name: str, difference: Difference) -> bool:
+        """Return whether another table holds one of the two keys: a reference would then point elsewhere.
+
+        References are often undeclared, so a column counts as one when it has the key's name.
+        """
+        keys = {column.lower() for column in difference.differing}
+        for backend, rows in (("sqlite", difference.only_sqlite), ("postgres", difference.only_postgres)):
+            values = {(c, row[difference.columns.index(c)]) for row in rows for c in difference.differing}
+            for other, table in self.recordings[backend].state.items():
+                if other == name:
+                    continue
+                lowered = [column.lower() for column in table.columns]
+                for column in keys:
+                    for candidate in {column, f"{name.rstrip('s')}_{column}"}:
+                        if candidate in lowered:
+                            index = lowered.index(candidate)
+                            held = {(column, row[index]) for row in table.rows}
+                            if held & values and not self._reference_follows(candidate, other):
+                                return True
+        return False
+
+    def _reference_follows(self, column: str, table: str) -> bool:
+        """Return whether the referencing column itself differs between the halves."""
+        sides = []
+        for backend in BACKENDS:
+            state = self._table(backend, table)
+            lowered = [] if state is None else [c.lower() for c in state.columns]
+            if state is None or column not in lowered:
+                return False
+            sides.append(Counter(loose_key(row[lowered.index(column)]) for row in state.rows))
+        return sides[0] != sides[1]
+
+    def _state_divergence(
+        self, table: str, severity: Severity, message: str, difference: Difference | None
+    ) -> Divergence:
+        writers = {backend: self._writer(backend, table) for backend in BACKENDS}
+        return Divergence(
+            "state", severity, message, writers["sqlite"], writers["postgres"], table, self.position, difference
+        )
+
+    def _writer(self, backend: Backend, table: str) -> Statement | None:
+        """Return the last statement of the half that wrote the table, as far as its text tells."""
+        found = (s for s in reversed(self.recordings[backend].statements) if table in syntax.written_tables(s.sql))
+        return next(found, None)
+
+    def _outcome(self) -> Iterator[Divergence]:
+        sqlite, postgres = self.recordings["sqlite"], self.recordings["postgres"]
+        if failed(sqlite) == failed(postgres):
+            return
+        side = "PostgreSQL" if failed(postgres) else "SQLite"
+        failure = (postgres if failed(postgres) else sqlite).failure
+        detail = "" if failure is None else f": {failure.name}: {_first_line(failure.message)}"
+        yield Divergence("outcome", "critical", f"fails on {side} only{detail}", position=self.position)
+
+
+# --------------------------------------------------------------------------------------------------- wording
+
+
+def _by_occurrence(observed: Sequence[tuple[str, Any]]) -> dict[tuple[str, int], Any]:
+    counts: Counter[str] = Counter()
+    found = {}
+    for name, value in observed:
+        found[name, counts[name]] = value
+        counts[name] += 1
+    return found
+
+
+_KIN = (
+    frozenset({"OperationalError", "ProgrammingError"}),
+    frozenset({"OperationalError", "ProgrammingError", "NotSupportedError"}),
+)
+
+
+def _kin(left: Failure, right: Failure) -> bool:
+    """Return whether the two classes are what the drivers call one thing (a missing table, bad syntax)."""
+    return any({left.dbapi, right.dbapi} <= kin for kin in _KIN)
+
+
+def _types_agree(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Return whether equal rows have equal types too, looking at a sample of a large result.
+
+    ``(1,) == (True,)`` holds, so equality alone does not tell.
+    """
+    if first is second or not first:
+        return True
+    step = max(1, len(first) // 200)
+    for index in range(0, len(first), step):
+        one, other = first[index], second[index]
+        if isinstance(one, Mapping):
+            one, other = one.values(), other.values()
+        if list(map(type, one)) != list(map(type, other)):
+            return all(map(same_type, one, other))
+    return True
+
+
+def _type_name(value: Any) -> str:
+    if hasattr(value, "tzinfo") and value.tzinfo is not None:
+        return f"{type(value).__name__} with zone"
+    return type(value).__name__
+
+
+def _rows_message(difference: Difference, left: Statement, right: Statement) -> str:
+    if len(left.rows) != len(right.rows):
+        return f"{_count(len(left.rows), 'row')} on SQLite, {len(right.rows)} on PostgreSQL"
+    if difference.differing:
+        return f"values differ in {', '.join(difference.differing)}"
+    return "rows differ"
+
+
+def _state_message(difference: Difference, left: TableState, right: TableState) -> str:
+    if len(left.rows) != len(right.rows):
+        return f"{_count(len(left.rows), 'row')} on SQLite, {len(right.rows)} on PostgreSQL"
+    if difference.differing:
+        return f"stored values differ in {', '.join(difference.differing)}"
+    return "stored rows differ"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def _short(value: Any, width: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+__all__ = [
+    "SEVERITIES", "Context", "Difference", "Divergence", "Kind", "Severity", "align", "compare", "failed",
+    "instant", "same_value",
+]  # fmt: skip

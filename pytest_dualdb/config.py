@@ -1,0 +1,146 @@
+"""What a run is to do: every setting resolved once, together with where it came from.
+
+Option beats environment beats ini file beats default. Each setting is declared once, in `SETTINGS`: the
+command line option, the ini key and the environment variable follow from that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pytest_dualdb.recording import BACKENDS, Backend
+
+FAIL_ON = ("critical", "high", "medium", "low", "never")
+ISOLATIONS = ("reset", "clone")
+LISTEN = ("auto", "socket", "tcp")
+
+
+class SettingError(ValueError):
+    """A setting has a value that it can't have; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: how it is called in the three places, and what it may be."""
+
+    name: str
+    default: Any
+    help: str
+    option: str = ""
+    metavar: str = ""
+    environment: str = ""
+    choices: tuple[str, ...] = ()
+    kind: Literal["string", "lines", "paths"] = "string"
+
+    @property
+    def ini(self) -> str:
+        return f"dualdb_{self.name}"
+
+
+SETTINGS = (
+    Setting("backend", "sqlite", "run each test that asks for db on this database, or on both",
+            "--db", "sqlite|postgres|both", "DUALDB_BACKEND", ("sqlite", "postgres", "both")),
+    Setting("postgres", "auto", "where PostgreSQL comes from: auto, embedded, system, docker or a URL",
+            "--db-postgres", "auto|embedded|system|docker|URL", "DUALDB_POSTGRES"),
+    Setting("isolation", "reset", "how a half gets a fresh database: reset what changed, or clone the template",
+            "--db-isolation", "reset|clone", "DUALDB_ISOLATION", ISOLATIONS),
+    Setting("fail_on", "high", "fail the run on an issue of this severity or above",
+            "--db-fail-on", "|".join(FAIL_ON), "DUALDB_FAIL_ON", FAIL_ON),
+    Setting("report", (), "write the parity report to this file (.json, .md); repeatable",
+            "--db-report", "PATH", kind="paths"),
+    Setting("schema", (), "SQL files for the template database; {backend} is replaced", kind="lines"),
+    Setting("env", (), "NAME=template lines: environment of the application, set for each half", kind="lines"),
+    Setting("redirect", (), "SQLite paths that open the test's database instead", kind="lines"),
+    Setting("listen", "auto", "how a started server is reached: auto, socket or tcp", choices=LISTEN),
+    Setting("locale", "", "collation of the PostgreSQL databases, such as en_US.UTF-8"),
+    Setting("ignore", (), "columns that are not compared", kind="lines"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The resolved settings of a run. ``sources`` says for each name where its value came from."""
+
+    backend: str
+    postgres: str
+    isolation: str
+    fail_on: str
+    report: tuple[Path, ...]
+    schema: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    redirect: tuple[str, ...]
+    listen: str
+    locale: str
+    ignore: tuple[str, ...]
+    rootdir: Path
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        return BACKENDS if self.backend == "both" else (cast(Backend, self.backend),)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the user chose a backend in any way, so that a database may be prepared early."""
+        return self.sources.get("backend") != "default"
+
+    def schema_files(self, backend: Backend, only: Sequence[str] | None = None) -> list[Path]:
+        """Return the schema files of a backend; raises SettingError for one that is missing."""
+        found = []
+        for line in self.schema if only is None else only:
+            path = self.rootdir / line.replace("{backend}", backend)
+            if not path.is_file():
+                where = self.sources.get("schema", "dualdb_schema")
+                raise SettingError(f"{where}: no schema file {path}; expected a file of SQL for {backend}")
+            found.append(path)
+        return found
+
+
+def resolve(
+    option: Callable[[Setting], Any],
+    ini: Callable[[Setting], Any],
+    rootdir: Path,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Resolve every setting; ``option`` and ``ini`` give what the user wrote, None or empty for nothing."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in SETTINGS:
+        for source, found in (
+            (setting.option, option(setting) if setting.option else None),
+            (setting.environment, environment.get(setting.environment) if setting.environment else None),
+            (setting.ini, ini(setting)),
+        ):
+            if found:
+                values[setting.name], sources[setting.name] = found, source
+                break
+        else:
+            values[setting.name], sources[setting.name] = setting.default, "default"
+        value = values[setting.name]
+        if setting.choices and value not in setting.choices:
+            expected = ", ".join(setting.choices)
+            raise SettingError(f"{sources[setting.name]}: unknown value {value!r}; expected one of {expected}")
+    values["report"] = tuple(Path(path) for path in values["report"])
+    values["env"] = tuple(_variable(line) for line in values["env"] if line.strip())
+    for name in ("schema", "redirect", "ignore"):
+        values[name] = tuple(line.strip() for line in values[name] if line.strip())
+    return Settings(rootdir=rootdir, sources=sources, **values)
+
+
+_FIELDS = ("url", "dsn", "path", "host", "port", "user", "password", "database", "backend")
+
+
+def _variable(line: str) -> tuple[str, str]:
+    name, equals, template = line.partition("=")
+    if not equals or not name.strip():
+        raise SettingError(f"dualdb_env: {line!r} is not NAME=template, such as DATABASE_URL={{url}}")
+    try:
+        template.strip().format(**dict.fromkeys(_FIELDS, ""))
+    except (KeyError, IndexError, ValueError) as error:
+        expected = " ".join(f"{{{field}}}" for field in _FIELDS)
+        raise SettingError(f"dualdb_env: {line!r}: {error} is not known; expected {expected}") from None
+    return name.strip(), template.strip()

@@ -1,0 +1,477 @@
+"""The pytest plugin: options, the `db` fixture, and how a half's record reaches the summary.
+
+This module is glue. What a process does for its tests is in `pytest_dualdb.worker`, what the controller does
+with the records in `pytest_dualdb.session`; both are imported when a test asks for `db`, not before.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_dualdb import __version__, config, hookspecs
+
+if TYPE_CHECKING:
+    from pytest_dualdb.database import Database
+    from pytest_dualdb.recording import Recording
+    from pytest_dualdb.report import Report
+    from pytest_dualdb.server import RunningServer, Server
+    from pytest_dualdb.session import Session
+    from pytest_dualdb.worker import Half, Worker
+
+_SETTINGS = pytest.StashKey[config.Settings]()
+_HALVES = pytest.StashKey["Halves"]()
+_HALF = pytest.StashKey["Half"]()
+_PHASES = pytest.StashKey[dict[str, Any]]()
+_BACKEND = "_dualdb_backend"
+
+# ------------------------------------------------------------------------------------------------- options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("dualdb", "dual-database parity (pytest-dualdb)")
+    for setting in config.SETTINGS:
+        kind = "linelist" if setting.kind in ("lines", "paths") else "string"
+        parser.addini(setting.ini, setting.help, type=kind, default=None)  # type: ignore[arg-type]
+        if not setting.option:
+            continue
+        try:
+            group.addoption(
+                setting.option,
+                dest=setting.ini,
+                action="append" if setting.kind == "paths" else "store",
+                metavar=setting.metavar,
+                help=f"{setting.help} (default: {setting.default or 'none'})",
+            )
+        except ValueError as error:
+            raise pytest.UsageError(
+                f"pytest-dualdb: another plugin already owns {setting.option} ({error});"
+                " expected it to be free: disable that plugin with -p no:NAME"
+            ) from None
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Resolve the settings and be in place before a conftest imports the application."""
+    settings = _resolve(early_config, early_config.known_args_namespace)
+    if settings.chosen:
+        from pytest_dualdb.recorder import sqlite3 as recorded
+
+        # an application's early `from sqlite3 import connect` must get ours
+        recorded.intercept()
+
+
+def _resolve(pytest_config: pytest.Config, options: Any) -> config.Settings:
+    try:
+        settings = config.resolve(
+            lambda setting: getattr(options, setting.ini, None),
+            lambda setting: pytest_config.getini(setting.ini),
+            pytest_config.rootpath,
+        )
+    except config.SettingError as error:
+        raise pytest.UsageError(f"pytest-dualdb: {error}") from None
+    pytest_config.stash[_SETTINGS] = settings
+    return settings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "dualdb(ignore=[...]): columns of this test's results that are not compared between the databases",
+    )
+    settings = config.stash.get(_SETTINGS, None) or _resolve(config, config.option)
+    given = getattr(config, "workerinput", {}).get("dualdb")
+    halves = Halves(config, settings, given)
+    config.stash[_HALVES] = halves
+    config.pluginmanager.register(halves, "dualdb-halves")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Controller(config, settings, halves), "dualdb-controller")
+
+
+# --------------------------------------------------------------------------------- the tests' side: fixtures
+
+
+@pytest.fixture
+def _dualdb_backend(request: pytest.FixtureRequest) -> str:
+    """The backend of this half; parametrised by the plugin."""
+    if hasattr(request, "param"):
+        return str(request.param)
+    backends = request.config.stash[_SETTINGS].backends
+    if len(backends) == 1:
+        return backends[0]
+    raise pytest.UsageError(
+        f"{request.node.nodeid} asks for db through request.getfixturevalue only; expected it as an argument"
+        " of the test or of a fixture, so that the test can run once on each database"
+    )
+
+
+@pytest.fixture
+def db(request: pytest.FixtureRequest, _dualdb_backend: str) -> Iterator[Database]:
+    """The test's database, fresh: a `Database` on SQLite in one half, on PostgreSQL in the other."""
+    half = request.config.stash[_HALVES].start(request.node, _dualdb_backend)
+    yield half.database
+    try:
+        half.finish()
+    except Exception as error:
+        # a failure of the plugin's own must not turn a test's result around
+        half.abandon(error)
+
+
+class Halves:
+    """The part of a run that executes tests: in each worker, or in the one process there is."""
+
+    def __init__(self, config: pytest.Config, settings: config.Settings, given: dict[str, Any] | None) -> None:
+        self.config = config
+        self.settings = settings
+        self.run = given["run"] if given else secrets.token_hex(4)
+        self.server = ServerSource(settings, given["server"] if given else None)
+        self._worker: Worker | None = None
+
+    @property
+    def worker(self) -> Worker:
+        if self._worker is None:
+            from pytest_dualdb.worker import Worker
+
+            worker_id = os.environ.get("PYTEST_XDIST_WORKER", "main")
+            self._worker = Worker(
+                self.settings, f"{self.run}_{worker_id}", self.server.get,
+                lambda database: self.config.hook.pytest_dualdb_setup(db=database),
+            )  # fmt: skip
+        return self._worker
+
+    def start(self, item: pytest.Item, backend: str) -> Half:
+        from pytest_dualdb.backends import SchemaError
+        from pytest_dualdb.server import ServerError
+
+        try:
+            half = self.worker.start(backend)  # type: ignore[arg-type]
+        except (ServerError, SchemaError, config.SettingError) as error:
+            pytest.fail(f"pytest-dualdb: {error}", pytrace=False)
+        item.stash[_HALF] = half
+        return half
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if _BACKEND not in metafunc.fixturenames:
+            return
+        backends = self.settings.backends
+        metafunc.parametrize(_BACKEND, backends, indirect=True, ids=backends)
+        if "postgres" in backends and not self.config.option.collectonly:
+            # from here on there is a use for it: it starts while the rest is collected
+            self.server.start()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self.server.started:
+            self.server.get()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        half = item.stash.get(_HALF, None)
+        if half is None:
+            return report
+        try:
+            phases = item.stash.setdefault(_PHASES, {})
+            phases[report.when] = _phase(report, call, half)
+            if report.when == "teardown":
+                report.dualdb = _recording(item, half, phases)  # type: ignore[attr-defined]
+                del item.stash[_HALF], item.stash[_PHASES]
+        except Exception as error:  # never in the way of the test's own result
+            _complain(self.config, f"{item.nodeid}: its record was lost: {type(error).__name__}: {error}")
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self, report: Any) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+        recording: Recording | None = vars(report).pop("dualdb", None)
+        data = yield
+        if recording is not None:
+            report.dualdb = recording
+            if data is not None:
+                data["dualdb"] = recording.to_json()
+        return data
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_from_serializable(self, data: dict[str, Any]) -> Generator[None, Any, Any]:
+        plain = data.pop("dualdb", None)
+        report = yield
+        if plain is not None and report is not None:
+            from pytest_dualdb.recording import Recording
+
+            report.dualdb = Recording.from_json(plain)
+        return report
+
+    def pytest_unconfigure(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+        self.server.stop()
+
+
+def _phase(report: pytest.TestReport, call: pytest.CallInfo[None], half: Half) -> tuple[str, Any, float, str]:
+    """Return of one phase: its outcome, the failure if any, seconds, and a skip's reason."""
+    outcome: str = report.outcome
+    if hasattr(report, "wasxfail"):
+        outcome = "xfailed" if report.outcome == "skipped" else "xpassed"
+    failure = None
+    reason = ""
+    if call.excinfo is not None and report.outcome == "failed":
+        failure = half.failure(report.when, call.excinfo.value)
+    elif report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+    return outcome, failure, report.duration, reason
+
+
+def _recording(item: pytest.Item, half: Half, phases: dict[str, Any]) -> Recording:
+    setup, call, teardown = (phases.get(when) for when in ("setup", "call", "teardown"))
+    outcome, failure = "passed", None
+    if setup is not None and setup[0] != "passed":
+        outcome, failure = ("error" if setup[0] == "failed" else setup[0]), setup[1]
+    elif call is not None and call[0] != "passed":
+        outcome, failure = call[0], call[1]
+    elif teardown is not None and teardown[0] == "failed":
+        outcome, failure = "error", teardown[1]
+    ignored = [name for mark in item.iter_markers("dualdb") for name in mark.kwargs.get("ignore", ())]
+    return half.recording(
+        test=_test_key(item, half.backend.name), nodeid=item.nodeid, outcome=outcome, failure=failure,
+        seconds=sum(phase[2] for phase in phases.values()),
+        reason=next((phase[3] for phase in phases.values() if phase[3]), ""),
+        marks={"ignore": ignored} if ignored else {},
+    )  # fmt: skip
+
+
+def _test_key(item: pytest.Item, backend: str) -> str:
+    """Return the node id without the backend, which is the last of the test's parameters."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return item.nodeid
+    rest = callspec.id.removesuffix(backend).removesuffix("-")
+    start = item.nodeid.removesuffix(f"[{callspec.id}]")
+    return f"{start}[{rest}]" if rest else start
+
+
+def _complain(pytest_config: pytest.Config, message: str) -> None:
+    """Say that something of the plugin's own went wrong, without touching any test."""
+    print(f"pytest-dualdb: {message}", file=sys.__stderr__)
+
+
+# ------------------------------------------------------------------------------- the controller's side
+
+
+class ServerSource:
+    """The run's PostgreSQL server: started in the background, or given to a worker by the controller."""
+
+    def __init__(self, settings: config.Settings, given: dict[str, Any] | None) -> None:
+        self._settings = settings
+        self._given = given
+        self._thread: threading.Thread | None = None
+        self._running: RunningServer | None = None
+        self._error: Exception | None = None
+        self._server: Server | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
+
+    def start(self) -> None:
+        """Begin to start the server; `get` waits for it."""
+        if self._thread is None and self._given is None:
+            self._thread = threading.Thread(target=self._open, name="dualdb-server", daemon=True)
+            self._thread.start()
+
+    def _open(self) -> None:
+        try:
+            from pytest_dualdb.server import open_server
+
+            self._running = open_server(
+                self._settings.postgres, listen=self._settings.listen, locale=self._settings.locale or None
+            )
+        except Exception as error:
+            self._error = error
+
+    def get(self) -> Server:
+        """Return the server; raises UsageError with what was tried if there is none."""
+        if self._server is None:
+            if self._given is not None:
+                from pytest_dualdb.server import Server
+
+                self._server = Server.from_json(self._given)
+            else:
+                self.start()
+                assert self._thread is not None
+                self._thread.join()
+                if self._running is None:
+                    raise pytest.UsageError(f"pytest-dualdb: no PostgreSQL: {self._error}")
+                self._server = self._running.server
+        return self._server
+
+    def stop(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+
+class Controller:
+    """The part of a run that sees every test's report: pairs, compares, and says what differs."""
+
+    def __init__(self, pytest_config: pytest.Config, settings: config.Settings, halves: Halves) -> None:
+        self.config = pytest_config
+        self.settings = settings
+        self.halves = halves
+        self._session: Session | None = None
+        self._report: Report | None = None
+        for path in settings.report:
+            _check_report_path(pytest_config.invocation_params.dir / path, settings.sources["report"])
+
+    @property
+    def session(self) -> Session:
+        if self._session is None:
+            from pytest_dualdb.session import Session
+
+            hook = self.config.hook
+            rules = [rule for found in hook.pytest_dualdb_rules() for rule in found]
+            custom = hook.pytest_dualdb_same_value
+            self._session = Session(
+                self.settings.backends,
+                keep_recordings=bool(self.settings.report),
+                ignore=self.settings.ignore,
+                rules=rules,
+                same_value=(lambda left, right, column: custom(left=left, right=right, column=column))
+                if custom.get_hookimpls()
+                else None,
+            )
+        return self._session
+
+    def pytest_report_header(self) -> str | None:
+        if not self.settings.chosen:
+            return None
+        return f"dualdb: {self.settings.backend} ({self.settings.sources['backend']})"
+
+    def pytest_report_collectionfinish(self) -> str | None:
+        if not self.settings.chosen or not self.halves.server.started:
+            return None
+        return f"dualdb: {self._databases()}"
+
+    def _databases(self) -> str:
+        import sqlite3
+
+        parts = []
+        if "sqlite" in self.settings.backends:
+            parts.append(f"SQLite {sqlite3.sqlite_version}")
+        if "postgres" in self.settings.backends:
+            server = self.halves.server.get()
+            parts.append(f"PostgreSQL {server.version} ({server.source}, {server.collation})")
+        sources = self.settings.sources
+        return f"{' <-> '.join(parts)}, isolation {self.settings.isolation} ({sources['isolation']})"
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give a worker of pytest-xdist the run's name and server."""
+        server = None
+        if "postgres" in self.settings.backends and not self.config.option.collectonly:
+            self.halves.server.start()
+            server = self.halves.server.get().to_json()
+        node.workerinput["dualdb"] = {"run": self.halves.run, "server": server}
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        recording = vars(report).pop("dualdb", None)
+        if recording is None:
+            return
+        try:
+            self.session.add(recording)
+        except Exception as error:  # a failure of the comparison must not take the run down
+            import traceback
+
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            _complain(
+                self.config,
+                f"{recording.test} could not be compared: {type(error).__name__}: {error}"
+                f" ({Path(where.filename).name}:{where.lineno})",
+            )
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self._session is None:
+            return
+        self._report = self._build()
+        self.config.hook.pytest_dualdb_report(report=self._report)
+        worst, limit = self._report.worst, self.settings.fail_on
+        if exitstatus == pytest.ExitCode.OK and worst is not None and limit != "never":
+            levels = config.FAIL_ON
+            if levels.index(worst) <= levels.index(limit):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _build(self) -> Report:
+        import sqlite3
+
+        server = self.halves.server.get() if "postgres" in self.settings.backends else None
+        return self.session.report(
+            version=__version__, sqlite=sqlite3.sqlite_version if "sqlite" in self.settings.backends else "",
+            postgres=server.version if server else "", source=server.source if server else "",
+            collation=server.collation if server else "", isolation=self.settings.isolation,
+        )  # fmt: skip
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._report is None:
+            return
+        if len(self.settings.backends) == 2:
+            terminalreporter.write_sep("=", "database parity")
+            try:
+                self._show(terminalreporter, self._report)
+            except Exception as error:  # the reports and pytest's own summary must still come
+                _complain(self.config, f"the summary failed: {type(error).__name__}: {error}")
+        for path in self.settings.report:
+            self._write(terminalreporter, path)
+
+    def _show(self, terminalreporter: pytest.TerminalReporter, report: Report) -> None:
+        from pytest_dualdb.report.terminal import lines
+
+        width = terminalreporter._tw.fullwidth
+        for line in lines(report, width=width, verbose=self.config.get_verbosity()):
+            for text, style in line:
+                terminalreporter.write(text, **({style: True} if style else {}))
+            terminalreporter.write("\n")
+
+    def _write(self, terminalreporter: pytest.TerminalReporter, path: Path) -> None:
+        from pytest_dualdb.report import renderer
+
+        assert self._report is not None
+        target = self.config.invocation_params.dir / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(renderer(path)(self._report), encoding="utf-8")
+        except OSError as error:
+            terminalreporter.write_line(f"parity report {path} could not be written: {error}", red=True)
+        else:
+            terminalreporter.write_line(f"Wrote parity report to {path}")
+
+
+def _check_report_path(path: Path, source: str) -> None:
+    """Refuse a report file that can't be written now, rather than after the tests."""
+    from pytest_dualdb.report.formats import FORMATS
+
+    if path.suffix.lower() not in FORMATS:
+        expected = ", ".join(FORMATS)
+        raise pytest.UsageError(f"pytest-dualdb: {source}={path}: unknown report format; expected one of {expected}")
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    usable = not path.is_dir() and os.access(existing, os.W_OK) and (existing == path or existing.is_dir())
+    if not usable:
+        raise pytest.UsageError(
+            f"pytest-dualdb: {source}={path}: the report can't be written there; expected a file in a folder"
+            " that exists or can be made"
+        )

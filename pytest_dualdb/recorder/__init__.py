@@ -1,0 +1,336 @@
+"""What a half did, as it happens: one recorder at a time takes the calls of every intercepted driver.
+
+The drivers' subclasses (`sqlite3`, `psycopg2` in this package) report each call to the recorder in force
+through `current`; with none in force they only pass on. Rows are kept as references as the application
+fetches them, nothing is fetched here, and errors pass through unchanged.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_dualdb import syntax
+from pytest_dualdb.recording import Backend, Failure, Site, Statement, row_values
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_LIBRARIES = tuple(
+    {
+        os.path.normcase(os.path.realpath(path)) + os.sep
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+        if (path := sysconfig.get_path(name))
+    }
+)
+MAX_ROWS = 100_000
+"""Rows kept of one statement; past that only a digest of all rows is compared."""
+
+_SHORTEST_PASSED = 12
+"""Characters that an argument must have to count as (part of) a statement: a table's name is none."""
+
+
+class Entry:
+    """One call in the making; becomes a `Statement` when the half ends."""
+
+    __slots__ = (
+        "aborted", "columns", "connection", "database", "description", "error", "fetched", "fetches",
+        "in_transaction", "kind", "lastrowid", "named", "params", "read", "rowcount", "rows", "seconds",
+        "site", "sql", "thread",
+    )  # fmt: skip
+
+    def __init__(self, kind: str, sql: str, params: Any, site: Site | None, connection: int, thread: int) -> None:
+        self.kind = kind
+        self.sql = sql
+        self.params = params
+        self.site = site
+        self.connection = connection
+        self.thread = thread
+        self.database = ""
+        self.description: Any = None
+        self.error: Failure | None = None
+        self.fetched = "none"
+        self.fetches = 0
+        self.in_transaction = False
+        self.aborted = False
+        self.lastrowid: int | None = None
+        self.named = ""
+        self.read: set[str] | None = None
+        self.rowcount = -1
+        self.rows: list[Any] = []
+        self.seconds = 0.0
+
+    def fetched_one(self, row: Any) -> None:
+        """Take the answer of fetchone or of one step of an iteration; None is the end."""
+        if row is None:
+            self.fetched = "all"
+            return
+        self.fetches += 1
+        if self.fetched != "all":
+            self.fetched = "one" if self.fetches == 1 else "some"
+        self.rows.append(row if type(row) is tuple else self._keep(row))
+
+    def fetched_many(self, rows: list[Any], wanted: int | None) -> None:
+        """Take the answer of fetchmany (``wanted`` rows asked for) or fetchall (None)."""
+        self.fetches += 1
+        self.fetched = "all" if wanted is None or len(rows) < wanted else "some"
+        if rows and type(rows[0]) is not tuple:
+            self.rows.extend(map(self._keep, rows))
+        else:
+            self.rows.extend(rows)
+
+    def raw(self, row: tuple[Any, ...], made: Any) -> None:
+        """Take a row as the driver made it, before the application's row factory turned it into ``made``."""
+        self.rows.append(row)
+        if not self.named and isinstance(made, Mapping):
+            self.named = "mapping"
+
+    def _keep(self, row: Any) -> Any:
+        """Return what to keep of a row that is no plain tuple: mutable rows are copied."""
+        if isinstance(row, Mapping):
+            self.named = "mapping"
+            return tuple(row.values())
+        if isinstance(row, tuple):
+            self.named = self.named or "row"
+            return row
+        if isinstance(row, list):
+            self.named = self.named or "row"
+            return tuple(row)
+        if hasattr(row, "keys"):
+            self.named = "row"
+            return row
+        return row_values(row)
+
+    def note(self, name: str) -> None:
+        """Remember that the application looked at a cursor attribute."""
+        if self.read is None:
+            self.read = set()
+        self.read.add(name)
+
+    def freeze(self) -> Statement:
+        rows = [row if type(row) is tuple else row_values(row) for row in self.rows]
+        description = self.description
+        return Statement(
+            kind=self.kind, sql=self.sql, params=self.params, site=self.site,
+            columns=None if description is None else tuple(column[0] for column in description),
+            rows=rows, fetched=self.fetched, rowcount=self.rowcount, lastrowid=self.lastrowid,  # type: ignore[arg-type]
+            error=self.error, seconds=self.seconds, connection=self.connection, thread=self.thread,
+            database=self.database, in_transaction=self.in_transaction, aborted=self.aborted,
+            named=self.named,  # type: ignore[arg-type]
+            read=tuple(sorted(self.read)) if self.read else (),
+        )  # fmt: skip
+
+
+class Recorder:
+    """Takes what one half does.
+
+    ``own`` names the test's own database: the real path of the SQLite file, or the PostgreSQL database's
+    name. What goes elsewhere is kept apart, as bypasses.
+    """
+
+    def __init__(self, backend: Backend, own: str, rootdir: str) -> None:
+        self.backend = backend
+        self.own = own
+        self.entries: list[Entry] = []
+        self.bypasses: list[Entry] = []
+        self.observed: list[tuple[str, Any]] = []
+        self.paused = 0
+        self.started = time.time()
+        self._sites = sites_below(rootdir)
+        self._connections: dict[int, int] = {}
+        self._threads: dict[int, int] = {}
+
+    def open(
+        self, kind: str, sql: str, params: Any, connection: object, driver: Backend, database: str
+    ) -> Entry | None:
+        """Begin the record of one call; None while recording is paused."""
+        if self.paused:
+            return None
+        ident = threading.get_ident()
+        thread = self._threads.setdefault(ident, len(self._threads))
+        number = self._connections.setdefault(id(connection), len(self._connections))
+        entry = Entry(kind, sql, copied(params), self._sites.find(sql), number, thread)
+        if driver == self.backend and database == self.own:
+            self.entries.append(entry)
+        else:
+            entry.database = database
+            self.bypasses.append(entry)
+        return entry
+
+    def observe(self, name: str, value: Any) -> None:
+        self.observed.append((name, copy.deepcopy(value)))
+
+    def site_of(self, error: BaseException) -> Site | None:
+        """Return the innermost line of the user's code that the exception went through."""
+        found = None
+        trace = error.__traceback__
+        while trace is not None:
+            found = self._sites.at(trace.tb_frame.f_code, trace.tb_lineno) or found
+            trace = trace.tb_next
+        return found
+
+    def statements(self) -> tuple[Statement, ...]:
+        return tuple(entry.freeze() for entry in self.entries)
+
+
+_current: Recorder | None = None
+
+
+def current() -> Recorder | None:
+    """Return the recorder of the half that runs now, None between halves."""
+    return _current
+
+
+def activate(recorder: Recorder | None) -> None:
+    """Put a recorder in force, or none."""
+    global _current
+    _current = recorder
+
+
+def copied(params: Any) -> Any:
+    """Return parameters that a later change by the application can't reach."""
+    if type(params) is tuple or params is None:
+        return params
+    if isinstance(params, list):
+        return [copied(item) if isinstance(item, list | dict) else item for item in params]
+    if isinstance(params, Mapping):
+        return dict(params)
+    # an iterator: the driver reads it, and the caller puts what it read into the record
+    return params if not hasattr(params, "__next__") else None
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return the record of an exception: its class, the PEP 249 class that it is a kind of, its text."""
+    dbapi = ""
+    for cls in type(error).__mro__:
+        if cls.__name__ in _DBAPI and cls.__module__.partition(".")[0] not in ("builtins",):
+            dbapi = cls.__name__
+            break
+    sqlstate = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+    kind = type(error)
+    return Failure(f"{kind.__module__}.{kind.__qualname__}", dbapi, sqlstate, str(error).strip())
+
+
+def database_error(error: BaseException) -> Failure | None:
+    """Return the database error that an exception is, or was raised from."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        found = failure_of(current)
+        # a wrapper such as SQLAlchemy's has the same class names; the driver's own error is below it
+        original = getattr(current, "orig", None)
+        if found.dbapi:
+            return failure_of(original) if isinstance(original, BaseException) else found
+        current = current.__cause__ or current.__context__
+    return None
+
+
+_DBAPI = frozenset(
+    {
+        "Warning", "InterfaceError", "DataError", "OperationalError", "IntegrityError", "InternalError",
+        "ProgrammingError", "NotSupportedError", "DatabaseError",
+    }
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- call sites
+
+
+class Sites:
+    """Finds the line of the application that issued a statement.
+
+    That is the innermost frame of the user's code that did not receive the statement's text as an argument:
+    an adapter's ``execute(sql, params)`` passes on what its caller wrote. What was found out about a code
+    object is kept, as the walk is on the path of every statement.
+    """
+
+    def __init__(self, rootdir: str) -> None:
+        self._root = os.path.normcase(os.path.realpath(rootdir)) + os.sep
+        self._places: dict[Any, tuple[str, str] | None] = {}
+        self._sites: dict[tuple[Any, int], Site] = {}
+        self._passing: dict[tuple[Any, int], bool] = {}
+
+    def find(self, sql: str) -> Site | None:
+        """Return the call site of the statement that is being issued now."""
+        frame = sys._getframe(3)
+        places = self._places
+        inner: Site | None = None
+        while frame is not None:
+            code = frame.f_code
+            try:
+                place = places[code]
+            except KeyError:
+                place = places[code] = self._place(code)
+            if place is not None:
+                key = (code, frame.f_lasti)
+                site = self._sites.get(key)
+                if site is None:
+                    site = self._sites[key] = Site(place[0], frame.f_lineno, place[1])
+                passing = self._passing.get(key)
+                if passing is None:
+                    passing = self._passing[key] = bool(sql) and _passes_on(frame, sql)
+                if not passing:
+                    return site
+                if inner is None:
+                    inner = site
+            frame = frame.f_back  # type: ignore[assignment]
+        return inner
+
+    def at(self, code: Any, line: int) -> Site | None:
+        """Return the site of a line of that code, None if it is not the user's."""
+        place = self._place(code)
+        return None if place is None else Site(place[0], line, place[1])
+
+    def _place(self, code: Any) -> tuple[str, str] | None:
+        """Return path and function for code of the user's, None for libraries and this package."""
+        name = code.co_filename
+        if name.startswith(("<", _PACKAGE)):
+            return None
+        real = os.path.normcase(os.path.realpath(name))
+        below = real.startswith(self._root)
+        if any(real.startswith(library) for library in _LIBRARIES) and not (
+            below and not any(library.startswith(self._root) for library in _LIBRARIES)
+        ):
+            return None
+        if f"{os.sep}site-packages{os.sep}" in real or f"{os.sep}dist-packages{os.sep}" in real:
+            return None
+        path = os.path.relpath(real, self._root) if below else real
+        parts = [part for part in code.co_qualname.split(".") if not part.startswith("<")]
+        return path.replace(os.sep, "/"), parts[-1] if parts else code.co_name
+
+
+def _passes_on(frame: Any, sql: str) -> bool:
+    """Return whether the function of this frame was given the statement rather than wrote it.
+
+    An adapter may add to what it was given (``RETURNING id``), so a part of the statement will do.
+    """
+    code = frame.f_code
+    count = code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames[: count + (1 if code.co_flags & 0x04 else 0)]
+    if not names:
+        return False
+    wanted = syntax.skeleton(sql)
+    values = frame.f_locals
+    for name in names:
+        value = values.get(name)
+        for candidate in value if isinstance(value, tuple) else (value,):
+            if not isinstance(candidate, str) or len(candidate) < _SHORTEST_PASSED:
+                continue
+            if candidate == sql or syntax.skeleton(candidate) in wanted:
+                return True
+    return False
+
+
+_sites_by_root: dict[str, Sites] = {}
+
+
+def sites_below(rootdir: str) -> Sites:
+    """Return the call-site finder of a root directory; one for the whole run, as it remembers."""
+    if rootdir not in _sites_by_root:
+        _sites_by_root[rootdir] = Sites(rootdir)
+    return _sites_by_root[rootdir]

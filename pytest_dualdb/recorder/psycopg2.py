@@ -1,0 +1,392 @@
+"""Recorded subclasses of the psycopg2 driver, the interception of its connect, and kept backends.
+
+``psycopg2.connect`` reads ``psycopg2._connect`` when it is called, so replacing that reaches an early
+``from psycopg2 import connect`` and every pool too. Subclasses go in through the driver's factories, below
+the application's classes in the method resolution order.
+
+A new backend costs PostgreSQL some milliseconds, a kept one a tenth. So ``close()`` on a connection to the
+test's own database ends its session and keeps the backend: to the application it is closed from then on,
+and it is opened again for another ``connect`` only when nothing else refers to the object any more.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions as ext
+
+from pytest_dualdb.recorder import Entry, copied, current, failure_of
+from pytest_dualdb.recorder.sqlite3 import recorded_class, tee
+
+native_connect = psycopg2._connect
+live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
+"""Connections that are not garbage yet, whoever holds them."""
+owns: Callable[[str], bool] = lambda database: False  # noqa: E731
+"""Whether a database is one of this run; the backend sets it. Only such connections are kept."""
+
+_IDLE = ext.TRANSACTION_STATUS_IDLE
+_INERROR = ext.TRANSACTION_STATUS_INERROR
+_autocommit = ext.connection.autocommit
+_MAX_KEPT = 16
+
+
+class RecordedCursor(ext.cursor):
+    """A cursor that reports its calls."""
+
+    _entry: Entry | None = None
+
+    @property
+    def rowcount(self) -> int:  # type: ignore[override]
+        if self._entry is not None:
+            self._entry.note("rowcount")
+        return ext.cursor.rowcount.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def lastrowid(self) -> int:  # type: ignore[override]
+        if self._entry is not None:
+            self._entry.note("lastrowid")
+        return ext.cursor.lastrowid.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - the driver's own name
+        self._record("execute", query, vars, super().execute, query, vars)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        if current() is None or isinstance(vars_list, list | tuple):
+            self._record("executemany", query, vars_list, super().executemany, query, vars_list)
+            return
+        seen: list[Any] = []
+        try:
+            self._record("executemany", query, None, super().executemany, query, tee(vars_list, seen))
+        finally:
+            if self._entry is not None:
+                self._entry.params = seen
+
+    def callproc(self, procname: Any, parameters: Any = None) -> None:  # type: ignore[override]
+        arguments = () if parameters is None else (parameters,)
+        self._record("callproc", procname, parameters, super().callproc, procname, *arguments)
+
+    def copy_expert(self, sql: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+        self._record("copy", sql, None, super().copy_expert, sql, file, *args, **kwargs)
+
+    def copy_from(self, file: Any, table: str, *args: Any, **kwargs: Any) -> None:
+        self._record("copy", f"COPY {table} FROM STDIN", None, super().copy_from, file, table, *args, **kwargs)
+
+    def copy_to(self, file: Any, table: str, *args: Any, **kwargs: Any) -> None:
+        self._record("copy", f"COPY {table} TO STDOUT", None, super().copy_to, file, table, *args, **kwargs)
+
+    def _record(self, kind: str, query: Any, params: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        connection = self.connection
+        if not isinstance(connection, RecordedConnection):
+            call(*args, **kwargs)
+            return
+        connection._refuse_if_closed()
+        recorder = current()
+        entry = None
+        if recorder is not None:
+            entry = recorder.open(
+                kind, text_of(query, connection), copied(params), connection, "postgres", connection._database
+            )
+        self._entry = entry
+        if entry is None:
+            call(*args, **kwargs)
+            return
+        status = connection.get_transaction_status()
+        entry.aborted = status == _INERROR
+        entry.in_transaction = status != _IDLE
+        start = time.perf_counter()
+        try:
+            call(*args, **kwargs)
+        except BaseException as error:
+            entry.error = failure_of(error)
+            raise
+        finally:
+            entry.seconds = time.perf_counter() - start
+        entry.description = self.description
+        entry.rowcount = ext.cursor.rowcount.__get__(self)  # type: ignore[attr-defined]
+        entry.lastrowid = ext.cursor.lastrowid.__get__(self)  # type: ignore[attr-defined]
+
+    def fetchone(self) -> Any:
+        entry = self._entry
+        if entry is None:
+            return super().fetchone()
+        row = self._timed(entry, super().fetchone)
+        entry.fetched_one(row)
+        return row
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        arguments = () if size is None else (size,)
+        entry = self._entry
+        if entry is None:
+            return super().fetchmany(*arguments)
+        rows = self._timed(entry, super().fetchmany, *arguments)
+        entry.fetched_many(rows, self.arraysize if size is None else size)
+        return rows  # type: ignore[no-any-return]
+
+    def fetchall(self) -> list[Any]:
+        entry = self._entry
+        if entry is None:
+            return super().fetchall()
+        rows = self._timed(entry, super().fetchall)
+        entry.fetched_many(rows, None)
+        return rows  # type: ignore[no-any-return]
+
+    def __next__(self) -> Any:
+        entry = self._entry
+        if entry is None:
+            return super().__next__()
+        try:
+            row = self._timed(entry, super().__next__)
+        except StopIteration:
+            entry.fetched_one(None)
+            raise
+        entry.fetched_one(row)
+        return row
+
+    @staticmethod
+    def _timed(entry: Entry, call: Callable[..., Any], *args: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return call(*args)
+        except psycopg2.Error as error:
+            if entry.error is None:
+                entry.error = failure_of(error)
+            raise
+        finally:
+            entry.seconds += time.perf_counter() - start
+
+
+class RecordedConnection(ext.connection):
+    """A connection that reports its calls and those of its cursors, and whose backend can be kept."""
+
+    _database: str = ""
+    _given_back: bool = False
+    _key: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        live.add(self)
+        if not self.async_:
+            self._database = self.info.dbname
+
+    @property
+    def closed(self) -> int:  # type: ignore[override]
+        return 1 if self._given_back else ext.connection.closed.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    def _refuse_if_closed(self) -> None:
+        if self._given_back:
+            raise psycopg2.InterfaceError("connection already closed")
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_if_closed()
+        given = kwargs.pop("cursor_factory", None)
+        if given is None and len(args) > 1:
+            given, args = args[1], (args[0], None, *args[2:])
+        given = given or self.cursor_factory or ext.cursor
+        if isinstance(given, type) and issubclass(given, ext.cursor):
+            given = recorded_class(given, RecordedCursor)
+        if len(args) > 1:
+            return super().cursor(args[0], given, *args[2:], **kwargs)
+        return super().cursor(*args, cursor_factory=given, **kwargs)
+
+    def commit(self) -> None:
+        self._end("commit", super().commit)
+
+    def rollback(self) -> None:
+        self._end("rollback", super().rollback)
+
+    def _end(self, kind: str, call: Callable[[], None]) -> None:
+        self._refuse_if_closed()
+        recorder = current()
+        entry = None
+        if recorder is not None:
+            entry = recorder.open(kind, kind.upper(), None, self, "postgres", self._database)
+        if entry is None:
+            return call()
+        status = self.get_transaction_status()
+        entry.aborted = status == _INERROR
+        entry.in_transaction = status != _IDLE
+        start = time.perf_counter()
+        try:
+            call()
+        except psycopg2.Error as error:
+            entry.error = failure_of(error)
+            raise
+        finally:
+            entry.seconds = time.perf_counter() - start
+
+    def close(self) -> None:
+        if self._given_back:
+            return
+        if not keep(self):
+            super().close()
+
+    # what else must fail on a connection that is closed to the application
+    def reset(self) -> None:
+        self._refuse_if_closed()
+        super().reset()
+
+    def cancel(self) -> None:
+        self._refuse_if_closed()
+        super().cancel()
+
+    def set_session(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_if_closed()
+        super().set_session(*args, **kwargs)
+
+    def lobject(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_if_closed()
+        return super().lobject(*args, **kwargs)
+
+    def __enter__(self) -> Any:
+        self._refuse_if_closed()
+        return super().__enter__()
+
+
+def text_of(query: Any, connection: Any) -> str:
+    """Return the text of what ``execute`` was given: text, bytes or a ``psycopg2.sql`` object."""
+    if isinstance(query, str):
+        return query
+    if isinstance(query, bytes):
+        return query.decode("utf-8", "replace")
+    as_string = getattr(query, "as_string", None)
+    try:
+        return str(as_string(connection)) if as_string is not None else repr(query)
+    except Exception:  # the driver says what is wrong with it
+        return repr(query)
+
+
+# ------------------------------------------------------------------------------------------- kept backends
+
+_kept: dict[Any, list[RecordedConnection]] = {}
+
+
+def _exclusive_count() -> int:
+    """Return what ``sys.getrefcount`` gives for an object that one list alone holds, asked as below."""
+    held = [object()]
+    return max(sys.getrefcount(item) for item in held)
+
+
+_EXCLUSIVE = _exclusive_count()
+
+
+def keep(connection: RecordedConnection) -> bool:
+    """End the connection's session but keep its backend; False if it has to be closed for good."""
+    key = connection._key
+    if key is None or not owns(connection._database) or ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
+        return False
+    if sum(map(len, _kept.values())) >= _MAX_KEPT:
+        return False
+    if not end_session(connection):
+        return False
+    connection._given_back = True
+    _kept.setdefault(key, []).append(connection)
+    return True
+
+
+def end_session(connection: RecordedConnection) -> bool:
+    """Bring a session back to how it began; False if the connection is of no more use."""
+    try:
+        if connection.get_transaction_status() != _IDLE:
+            ext.connection.rollback(connection)
+        _autocommit.__set__(connection, True)  # type: ignore[attr-defined]
+        with ext.cursor(connection) as cursor:
+            cursor.execute("DISCARD ALL")
+        _autocommit.__set__(connection, False)  # type: ignore[attr-defined]
+    except psycopg2.Error:
+        return False
+    return True
+
+
+def _take(key: Any) -> RecordedConnection | None:
+    """Return a kept connection that nobody else refers to, opened again."""
+    kept = _kept.get(key)
+    if not kept:
+        return None
+    for index, connection in enumerate(kept):
+        # the list and this loop's variable; the application's references would come on top
+        if sys.getrefcount(connection) > _EXCLUSIVE:
+            continue
+        if not ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
+            del kept[index]
+            _renew(connection)
+            return connection
+    return None
+
+
+def _renew(connection: RecordedConnection) -> None:
+    """Bring the Python side of a connection back to how ``connect`` gives it."""
+    key = connection._key
+    database = connection._database
+    connection.__dict__.clear()
+    connection._key, connection._database = key, database
+    ext.connection.set_session(connection, isolation_level="DEFAULT", readonly="DEFAULT", deferrable="DEFAULT")
+    connection.cursor_factory = None
+    connection.string_types.clear()
+    connection.binary_types.clear()
+    connection.notices.clear()
+    connection.notifies.clear()
+
+
+def drop_kept(database: str | None = None) -> None:
+    """Close the kept backends for good, those of one database or all."""
+    for key, kept in list(_kept.items()):
+        for connection in list(kept):
+            if database is None or connection._database == database:
+                kept.remove(connection)
+                ext.connection.close(connection)
+        if not kept:
+            del _kept[key]
+
+
+def drop_referenced() -> None:
+    """Close the kept backends whose objects somebody still refers to: those can't be given out again."""
+    for kept in _kept.values():
+        for index in range(len(kept) - 1, -1, -1):
+            connection = kept[index]
+            if sys.getrefcount(connection) > _EXCLUSIVE:
+                del kept[index]
+                ext.connection.close(connection)
+
+
+def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
+    """Open a recorded connection: stands in for ``psycopg2._connect``."""
+    given = connection_factory or ext.connection
+    if not (isinstance(given, type) and issubclass(given, ext.connection)):
+        return native_connect(dsn, connection_factory=connection_factory, **kwargs)
+    recorded = recorded_class(given, RecordedConnection)
+    # a class of the application's own has state that only its __init__ can make
+    key = (dsn, given) if not kwargs and given.__module__.partition(".")[0] in ("psycopg2", __package__) else None
+    if key is not None:
+        kept = _take(key)
+        if kept is not None:
+            return kept
+    connection = native_connect(dsn, connection_factory=recorded, **kwargs)
+    connection._key = key
+    return connection
+
+
+def intercept() -> Callable[[], None]:
+    """Route ``psycopg2.connect`` through the recorder; return what undoes that."""
+    psycopg2._connect = _connect
+
+    def undo() -> None:
+        if psycopg2._connect is _connect:
+            psycopg2._connect = native_connect
+
+    return undo
+
+
+@functools.cache
+def server_version(dsn: str) -> int:
+    """Return the version number of the server behind a DSN, such as 180006."""
+    connection = native_connect(dsn)
+    try:
+        return int(connection.server_version)
+    finally:
+        connection.close()

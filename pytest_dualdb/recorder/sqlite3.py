@@ -1,0 +1,334 @@
+"""Recorded subclasses of the sqlite3 driver, and the interception of ``sqlite3.connect``.
+
+Subclasses go in through the driver's own factories, below the application's classes in the method
+resolution order, so that every path ends here once: what the application overrides is what it meant.
+Checked facts: ``Connection.execute`` does not go through an overridden ``cursor()``, ``__exit__`` not
+through an overridden ``commit()``, ``fetchall`` not through ``__next__``; a row factory is called for each
+fetched row on every path.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sqlite3
+import time
+import urllib.parse
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+from pytest_dualdb.recorder import Entry, copied, current, failure_of
+
+_native_connect = sqlite3.connect
+live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
+"""Connections that are not garbage yet, whoever holds them."""
+on_connect: Callable[[RecordedConnection], None] | None = None
+"""Called with each new connection; the backend sets it to make throw-away files fast."""
+
+
+class _RowFactory:
+    """Shows each row to the recorder before the application's row factory takes it."""
+
+    __slots__ = ("original",)
+
+    def __init__(self, original: Callable[[Any, Any], Any]) -> None:
+        self.original = original
+
+    def __call__(self, cursor: Any, row: tuple[Any, ...]) -> Any:
+        made = self.original(cursor, row)
+        entry = getattr(cursor, "_entry", None)
+        if entry is not None:
+            entry.raw(row, made)
+        return made
+
+
+def _wrapped(factory: Any) -> Any:
+    """Return the factory to install: plain rows and sqlite3.Row are recorded from what is fetched."""
+    if factory is None or isinstance(factory, _RowFactory):
+        return factory
+    if isinstance(factory, type) and issubclass(factory, sqlite3.Row):
+        return factory
+    return _RowFactory(factory)
+
+
+class RecordedCursor(sqlite3.Cursor):
+    """A cursor that reports its calls."""
+
+    _entry: Entry | None = None
+
+    @property
+    def row_factory(self) -> Any:  # type: ignore[override]
+        factory = sqlite3.Cursor.row_factory.__get__(self)  # type: ignore[attr-defined]
+        return factory.original if isinstance(factory, _RowFactory) else factory
+
+    @row_factory.setter
+    def row_factory(self, factory: Any) -> None:
+        sqlite3.Cursor.row_factory.__set__(self, _wrapped(factory))  # type: ignore[attr-defined]
+
+    @property
+    def rowcount(self) -> int:
+        if self._entry is not None:
+            self._entry.note("rowcount")
+        return sqlite3.Cursor.rowcount.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def lastrowid(self) -> int | None:
+        if self._entry is not None:
+            self._entry.note("lastrowid")
+        return sqlite3.Cursor.lastrowid.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    def execute(self, sql: str, *parameters: Any) -> Any:
+        return self._record("execute", super().execute, sql, parameters)
+
+    def executemany(self, sql: str, *parameters: Any) -> Any:
+        if current() is None or not parameters or isinstance(parameters[0], list | tuple):
+            return self._record("executemany", super().executemany, sql, parameters)
+        # an iterator is read once, by the driver: what it read is put into the record afterwards
+        seen: list[Any] = []
+        try:
+            return self._record("executemany", super().executemany, sql, (tee(parameters[0], seen),))
+        finally:
+            if self._entry is not None:
+                self._entry.params = seen
+
+    def executescript(self, sql_script: str) -> Any:
+        return self._record("script", super().executescript, sql_script, ())
+
+    def _record(self, kind: str, call: Callable[..., Any], sql: str, parameters: tuple[Any, ...]) -> Any:
+        recorder = current()
+        connection = self.connection
+        if recorder is None or not isinstance(connection, RecordedConnection):
+            self._entry = None
+            return call(sql, *parameters)
+        params = parameters[0] if parameters else None
+        text = sql if isinstance(sql, str) else repr(sql)
+        entry = recorder.open(kind, text, params, connection, "sqlite", connection._path)
+        self._entry = entry
+        if entry is None:
+            return call(sql, *parameters)
+        start = time.perf_counter()
+        try:
+            result = call(sql, *parameters)
+        except BaseException as error:
+            entry.error = failure_of(error)
+            raise
+        finally:
+            entry.seconds = time.perf_counter() - start
+        entry.description = self.description
+        entry.rowcount = sqlite3.Cursor.rowcount.__get__(self)  # type: ignore[attr-defined]
+        entry.lastrowid = sqlite3.Cursor.lastrowid.__get__(self)  # type: ignore[attr-defined]
+        return result
+
+    def _factored(self) -> bool:
+        """Return whether a row factory of the application's shows the rows itself."""
+        return isinstance(sqlite3.Cursor.row_factory.__get__(self), _RowFactory)  # type: ignore[attr-defined]
+
+    def fetchone(self) -> Any:
+        entry = self._entry
+        if entry is None:
+            return super().fetchone()
+        row = self._timed(entry, super().fetchone)
+        if row is None or not self._factored():
+            entry.fetched_one(row)
+        else:
+            entry.fetches += 1
+            entry.fetched = "one" if entry.fetches == 1 else "some"
+        return row
+
+    def fetchmany(self, *args: Any, **kwargs: Any) -> list[Any]:
+        entry = self._entry
+        if entry is None:
+            return super().fetchmany(*args, **kwargs)
+        rows = self._timed(entry, super().fetchmany, *args, **kwargs)
+        wanted = args[0] if args else kwargs.get("size", self.arraysize)
+        self._fetched(entry, rows, wanted)
+        return rows  # type: ignore[no-any-return]
+
+    def fetchall(self) -> list[Any]:
+        entry = self._entry
+        if entry is None:
+            return super().fetchall()
+        rows = self._timed(entry, super().fetchall)
+        self._fetched(entry, rows, None)
+        return rows  # type: ignore[no-any-return]
+
+    def _fetched(self, entry: Entry, rows: list[Any], wanted: int | None) -> None:
+        if not self._factored():
+            entry.fetched_many(rows, wanted)
+            return
+        entry.fetches += 1
+        entry.fetched = "all" if wanted is None or len(rows) < wanted else "some"
+
+    def __next__(self) -> Any:
+        entry = self._entry
+        if entry is None:
+            return super().__next__()
+        try:
+            row = self._timed(entry, super().__next__)
+        except StopIteration:
+            entry.fetched_one(None)
+            raise
+        if self._factored():
+            entry.fetches += 1
+            entry.fetched = "some"
+        else:
+            entry.fetched_one(row)
+        return row
+
+    @staticmethod
+    def _timed(entry: Entry, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return call(*args, **kwargs)
+        except sqlite3.Error as error:
+            entry.error = failure_of(error)
+            raise
+        finally:
+            entry.seconds += time.perf_counter() - start
+
+
+class RecordedConnection(sqlite3.Connection):
+    """A connection that reports its calls and those of its cursors."""
+
+    _path: str = ""
+
+    def __init__(self, database: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(database, *args, **kwargs)
+        self._path = path_of(database, kwargs.get("uri", bool(args[6:7] and args[6])))
+        live.add(self)
+        if on_connect is not None:
+            on_connect(self)
+
+    @property
+    def row_factory(self) -> Any:
+        factory = sqlite3.Connection.row_factory.__get__(self)  # type: ignore[attr-defined]
+        return factory.original if isinstance(factory, _RowFactory) else factory
+
+    @row_factory.setter
+    def row_factory(self, factory: Any) -> None:
+        sqlite3.Connection.row_factory.__set__(self, _wrapped(factory))  # type: ignore[attr-defined]
+
+    def cursor(self, factory: Any = None) -> Any:
+        if factory is None:
+            return super().cursor(RecordedCursor)
+        if isinstance(factory, type) and issubclass(factory, sqlite3.Cursor):
+            return super().cursor(recorded_class(factory, RecordedCursor))
+        return super().cursor(factory)
+
+    def execute(self, *args: Any) -> Any:  # type: ignore[override]
+        return self.cursor().execute(*args)
+
+    def executemany(self, *args: Any) -> Any:  # type: ignore[override]
+        return self.cursor().executemany(*args)
+
+    def executescript(self, *args: Any) -> Any:  # type: ignore[override]
+        return self.cursor().executescript(*args)
+
+    def commit(self) -> None:
+        self._end("commit", super().commit)
+
+    def rollback(self) -> None:
+        self._end("rollback", super().rollback)
+
+    def _end(self, kind: str, call: Callable[[], None]) -> None:
+        recorder = current()
+        entry = None
+        if recorder is not None:
+            entry = recorder.open(kind, kind.upper(), None, self, "sqlite", self._path)
+        if entry is None:
+            return call()
+        entry.in_transaction = self.in_transaction
+        start = time.perf_counter()
+        try:
+            call()
+        except sqlite3.Error as error:
+            entry.error = failure_of(error)
+            raise
+        finally:
+            entry.seconds = time.perf_counter() - start
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None, /
+    ) -> bool:  # type: ignore[override]
+        if getattr(self, "autocommit", -1) is True:
+            return False
+        if kind is None:
+            try:
+                self.commit()
+            except sqlite3.Error:
+                self.rollback()
+                raise
+        else:
+            self.rollback()
+        return False
+
+
+def tee(items: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
+    """Yield the items, keeping a copy of each."""
+    for item in items:
+        seen.append(copied(item))
+        yield item
+
+
+@functools.cache
+def recorded_class(given: type, base: type) -> type:
+    """Return the application's class with the recording one below it; ``base`` where it has none."""
+    if issubclass(given, base):
+        return given
+    if base.__mro__[1] is given:
+        return base
+    return type(given.__name__, (given, base), {"__module__": given.__module__})
+
+
+def path_of(database: Any, uri: bool = False) -> str:
+    """Return the real path of what ``sqlite3.connect`` was given; ``:memory:`` and the like as they are."""
+    text = os.fsdecode(database)
+    if text.startswith("file:") and uri:
+        parts = urllib.parse.urlsplit(text)
+        if "memory" in urllib.parse.parse_qs(parts.query).get("mode", ()):
+            return ":memory:"
+        text = urllib.parse.unquote(parts.path)
+    return text if text in ("", ":memory:") else os.path.realpath(text)
+
+
+redirects: dict[str, str] = {}
+"""Real paths that open another file instead: the application's own path -> the test's database."""
+
+
+def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+    """Open a recorded connection: takes what ``sqlite3.connect`` takes."""
+    if args and redirects:
+        target = redirects.get(path_of(args[0], bool(kwargs.get("uri", False))))
+        if target is not None:
+            args = (target, *args[1:])
+    # the fifth parameter of connect; positional use is deprecated since Python 3.12
+    given = args[5] if len(args) > 5 else kwargs.get("factory", sqlite3.Connection)
+    if isinstance(given, type) and issubclass(given, sqlite3.Connection):
+        factory = recorded_class(given, RecordedConnection)
+        if len(args) > 5:
+            args = (*args[:5], factory, *args[6:])
+        else:
+            kwargs["factory"] = factory
+    return _native_connect(*args, **kwargs)
+
+
+functools.update_wrapper(connect, _native_connect, assigned=("__name__", "__doc__"), updated=())
+
+
+def intercept() -> Callable[[], None]:
+    """Route ``sqlite3.connect`` through `connect`; return what undoes that."""
+    import sqlite3.dbapi2 as dbapi2
+
+    places = [(sqlite3, "connect"), (dbapi2, "connect")]
+    for module, name in places:
+        setattr(module, name, connect)
+
+    def undo() -> None:
+        for module, name in places:
+            # whoever replaced it in the meantime (a mock) keeps their own
+            if getattr(module, name) is connect:
+                setattr(module, name, _native_connect)
+
+    return undo

@@ -1,0 +1,515 @@
+"""What one half did, as plain data that crosses processes.
+
+This module must know neither pytest nor a driver: the recorder fills these types in a worker, the
+controller compares them, and ``dualdb compare`` reads them back from a file years later. Everything here
+has a JSON form of plain values, because pytest-xdist carries nothing else (execnet refuses ``Decimal`` and
+``datetime``): a value JSON cannot hold travels as ``{"type": ..., "text": ...}``.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import json
+import math
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Backend = Literal["sqlite", "postgres"]
+BACKENDS: tuple[Backend, Backend] = ("sqlite", "postgres")
+
+Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
+
+MAX_STATEMENT_CHARACTERS = 20_000
+"""Statements longer than this are cut in the JSON form; a generated IN list can have megabytes."""
+MAX_PARAMETERS = 200
+"""Parameters beyond this many are left out of the JSON form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A line of the application: path relative to rootdir, 1-based line, function name."""
+
+    path: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as the application saw it.
+
+    ``name`` is the qualified class (``psycopg2.errors.UniqueViolation``), ``dbapi`` the PEP 249 class it
+    is a kind of (``IntegrityError``; empty for other exceptions), ``sqlstate`` PostgreSQL's five
+    characters (None elsewhere).
+    """
+
+    name: str
+    dbapi: str
+    sqlstate: str | None
+    message: str
+
+    @property
+    def short_name(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One thing that a half asked of a database, with what the application saw of the answer.
+
+    ``kind`` is ``execute``, ``executemany``, ``script``, ``copy``, ``callproc``, ``commit``, ``rollback``
+    or ``connect`` (a connection that could not be opened). ``rows`` are the fetched rows only, in fetch
+    order, as sequences or mappings of values; ``fetched`` says how far the application read: ``none``,
+    ``one`` (fetchone, once), ``some`` or ``all``. ``columns`` is None for a statement without a result.
+    ``digest`` replaces rows past the limit: (number of rows in all, hash independent of order).
+    ``database`` is empty for the test's own database, else the SQLite path that was reached instead.
+    ``named`` says how the rows can be read: ``""`` by index only, ``row`` by index and name, ``mapping`` by
+    name only; ``read`` names the cursor attributes that the application looked at (``rowcount``,
+    ``lastrowid``, ``description``). ``aborted`` marks a statement sent to an aborted transaction.
+    """
+
+    kind: str
+    sql: str
+    params: Any
+    site: Site | None
+    columns: tuple[str, ...] | None = None
+    rows: Sequence[Any] = ()
+    fetched: Literal["none", "one", "some", "all"] = "none"
+    rowcount: int = -1
+    lastrowid: int | None = None
+    error: Failure | None = None
+    seconds: float = 0.0
+    connection: int = 0
+    thread: int = 0
+    database: str = ""
+    in_transaction: bool = False
+    aborted: bool = False
+    digest: tuple[int, str] | None = None
+    named: Literal["", "row", "mapping"] = ""
+    read: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> list[tuple[Any, ...]]:
+        """Return the rows as tuples of values, whatever row factory made them."""
+        return [row_values(row) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """The contents of one table after a half: column names and rows, or a digest for a large table."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    count: int = -1
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as its database describes it. ``type`` is the declared type, upper case."""
+
+    name: str
+    type: str
+    nullable: bool = True
+    default: str | None = None
+    generated_key: bool = False
+    collation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A reference: own columns, the table and columns referenced, and the two actions."""
+
+    columns: tuple[str, ...]
+    table: str
+    references: tuple[str, ...]
+    on_delete: str = "NO ACTION"
+    on_update: str = "NO ACTION"
+    deferrable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index by what it does; ``columns`` holds ``<expression>`` where it is not a plain column."""
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool = False
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    uniques: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[Index, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    sql: str = ""
+
+    def column(self, name: str) -> Column | None:
+        """Return the column of that name, compared without case, or None."""
+        lowered = name.lower()
+        return next((column for column in self.columns if column.name.lower() == lowered), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The tables of one database, by lower-case name."""
+
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+    def table(self, name: str) -> Table | None:
+        return self.tables.get(name.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class TestFailure:
+    """Why a half did not pass: the phase, the exception, and the last lines of its report."""
+
+    __test__ = False
+
+    phase: Literal["setup", "call", "teardown"]
+    name: str
+    message: str
+    site: Site | None = None
+    database: Failure | None = None
+    """The database error that the exception is or was raised from, when there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Everything that one half did.
+
+    ``state`` holds the tables that this half may have changed, and ``catalog`` the schema if it changed
+    that. ``template`` (the tables that have rows) and ``template_catalog`` are what each half starts with:
+    the first recording of each worker has them. ``window`` is the half's start and end in seconds since
+    the epoch.
+    """
+
+    test: str
+    nodeid: str
+    backend: Backend
+    outcome: Outcome = "passed"
+    failure: TestFailure | None = None
+    seconds: float = 0.0
+    statements: tuple[Statement, ...] = ()
+    observed: tuple[tuple[str, Any], ...] = ()
+    state: Mapping[str, TableState] = field(default_factory=dict)
+    template: Mapping[str, TableState] | None = None
+    template_catalog: Catalog | None = None
+    catalog: Catalog | None = None
+    bypasses: tuple[Statement, ...] = ()
+    window: tuple[float, float] = (0.0, 0.0)
+    version: str = ""
+    marks: Mapping[str, Any] = field(default_factory=dict)
+    leaks: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def sql_seconds(self) -> float:
+        return sum(statement.seconds for statement in self.statements)
+
+    def to_json(self) -> dict[str, Any]:
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Recording:
+        return _recording_from_json(data)
+
+
+# ------------------------------------------------------------------------------------------------ values
+
+
+def row_values(row: Any) -> tuple[Any, ...]:
+    """Return the values of one fetched row: a tuple, list, mapping or driver row; else a 1-tuple."""
+    if type(row) is tuple:
+        return row
+    if isinstance(row, Mapping):
+        return tuple(row.values())
+    if isinstance(row, (str, bytes, bytearray, memoryview)):
+        return (row,)
+    try:
+        return tuple(row)
+    except TypeError:
+        return (row,)
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A value that has no JSON form: its type's name and its text are all that is left of it."""
+
+    type: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def value_to_json(value: Any) -> Any:
+    """Return the JSON form of a value: itself where JSON can hold it, else ``{"type", "text"}``."""
+    kind = type(value)
+    if value is None or kind is str or kind is bool or kind is int:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {"type": "float", "text": repr(value)}
+    if kind is list or kind is tuple:
+        items = [value_to_json(item) for item in value]
+        return items if kind is list else {"type": "tuple", "text": items}
+    if isinstance(value, Mapping):
+        return {"type": "dict", "text": [[value_to_json(k), value_to_json(v)] for k, v in value.items()]}
+    encode = _ENCODERS.get(kind)
+    if encode is not None:
+        return {"type": kind.__name__, "text": encode(value)}
+    return {"type": kind.__name__, "text": str(value)}
+
+
+def value_from_json(data: Any) -> Any:
+    """Return the value that `value_to_json` wrote; unknown types come back as `Opaque`."""
+    if isinstance(data, list):
+        return [value_from_json(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    name, text = data["type"], data["text"]
+    if name == "tuple":
+        return tuple(value_from_json(item) for item in text)
+    if name == "dict":
+        return {_hashable(value_from_json(k)): value_from_json(v) for k, v in text}
+    decode = _DECODERS.get(name)
+    return decode(text) if decode is not None else Opaque(name, text)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _bytes_to_text(value: Any) -> str:
+    return base64.b64encode(bytes(value)).decode("ascii")
+
+
+def _timedelta_from_text(text: str) -> datetime.timedelta:
+    days, seconds, microseconds = map(int, text.split())
+    return datetime.timedelta(days, seconds, microseconds)
+
+
+_ENCODERS: dict[type, Callable[[Any], str]] = {
+    decimal.Decimal: str,
+    datetime.datetime: datetime.datetime.isoformat,
+    datetime.date: datetime.date.isoformat,
+    datetime.time: datetime.time.isoformat,
+    datetime.timedelta: lambda v: f"{v.days} {v.seconds} {v.microseconds}",
+    uuid.UUID: str,
+    bytes: _bytes_to_text,
+    bytearray: _bytes_to_text,
+    memoryview: _bytes_to_text,
+}
+_DECODERS: dict[str, Callable[[str], Any]] = {
+    "float": float,
+    "Decimal": decimal.Decimal,
+    "datetime": datetime.datetime.fromisoformat,
+    "date": datetime.date.fromisoformat,
+    "time": datetime.time.fromisoformat,
+    "timedelta": _timedelta_from_text,
+    "UUID": uuid.UUID,
+    "bytes": base64.b64decode,
+    "bytearray": lambda text: bytearray(base64.b64decode(text)),
+    "memoryview": lambda text: memoryview(base64.b64decode(text)),
+}
+
+
+def canonical(value: Any) -> str:
+    """Return one text per value, for digests that must not depend on the run or the process."""
+    return json.dumps(value_to_json(value), sort_keys=True, ensure_ascii=False)
+
+
+# ------------------------------------------------------------------------------------- JSON of the records
+
+
+def cut_params(params: Any) -> Any:
+    """Return parameters with at most `MAX_PARAMETERS` entries; what is left out is said in the last."""
+    if isinstance(params, (list, tuple)) and len(params) > MAX_PARAMETERS:
+        return [*params[:MAX_PARAMETERS], f"... {len(params) - MAX_PARAMETERS} more"]
+    return params
+
+
+def _site(data: Sequence[Any] | None) -> Site | None:
+    return None if data is None else Site(*data)
+
+
+def _site_json(site: Site | None) -> list[Any] | None:
+    return None if site is None else [site.path, site.line, site.function]
+
+
+def _failure_json(failure: Failure | None) -> list[Any] | None:
+    return None if failure is None else [failure.name, failure.dbapi, failure.sqlstate, failure.message]
+
+
+def _failure(data: Sequence[Any] | None) -> Failure | None:
+    return None if data is None else Failure(*data)
+
+
+def _rows_json(rows: Iterable[Any]) -> list[list[Any]]:
+    return [[value_to_json(value) for value in row_values(row)] for row in rows]
+
+
+def _rows(data: Iterable[Iterable[Any]]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(tuple(value_from_json(value) for value in row) for row in data)
+
+
+def _statement_json(s: Statement) -> dict[str, Any]:
+    return {
+        "kind": s.kind,
+        "sql": s.sql[:MAX_STATEMENT_CHARACTERS],
+        "params": value_to_json(cut_params(s.params)),
+        "site": _site_json(s.site),
+        "columns": None if s.columns is None else list(s.columns),
+        "rows": _rows_json(s.rows),
+        "fetched": s.fetched,
+        "rowcount": s.rowcount,
+        "lastrowid": s.lastrowid,
+        "error": _failure_json(s.error),
+        "seconds": s.seconds,
+        "connection": s.connection,
+        "thread": s.thread,
+        "database": s.database,
+        "in_transaction": s.in_transaction,
+        "aborted": s.aborted,
+        "digest": None if s.digest is None else list(s.digest),
+        "named": s.named,
+        "read": list(s.read),
+    }
+
+
+def _statement(d: Mapping[str, Any]) -> Statement:
+    return Statement(
+        kind=d["kind"], sql=d["sql"], params=value_from_json(d["params"]), site=_site(d["site"]),
+        columns=None if d["columns"] is None else tuple(d["columns"]), rows=_rows(d["rows"]),
+        fetched=d["fetched"], rowcount=d["rowcount"], lastrowid=d["lastrowid"], error=_failure(d["error"]),
+        seconds=d["seconds"], connection=d["connection"], thread=d["thread"], database=d["database"],
+        in_transaction=d["in_transaction"], aborted=d["aborted"],
+        digest=None if d["digest"] is None else (d["digest"][0], d["digest"][1]),
+        named=d["named"], read=tuple(d["read"]),
+    )  # fmt: skip
+
+
+def state_to_json(state: Mapping[str, TableState]) -> dict[str, Any]:
+    return {
+        name: {"columns": list(t.columns), "rows": _rows_json(t.rows), "count": t.count, "digest": t.digest}
+        for name, t in state.items()
+    }
+
+
+def state_from_json(data: Mapping[str, Any]) -> dict[str, TableState]:
+    return {
+        name: TableState(tuple(t["columns"]), _rows(t["rows"]), t["count"], t["digest"])
+        for name, t in data.items()
+    }
+
+
+def catalog_to_json(catalog: Catalog) -> list[Any]:
+    """Return the JSON form of a catalog: a list with one mapping for each table."""
+    return [
+        {
+            "name": t.name,
+            "columns": [
+                [c.name, c.type, c.nullable, c.default, c.generated_key, c.collation] for c in t.columns
+            ],
+            "primary_key": list(t.primary_key),
+            "uniques": [list(unique) for unique in t.uniques],
+            "indexes": [[i.name, list(i.columns), i.unique, i.partial] for i in t.indexes],
+            "foreign_keys": [
+                [list(k.columns), k.table, list(k.references), k.on_delete, k.on_update, k.deferrable]
+                for k in t.foreign_keys
+            ],
+            "checks": list(t.checks),
+            "triggers": list(t.triggers),
+            "sql": t.sql,
+        }
+        for t in catalog.tables.values()
+    ]
+
+
+def catalog_from_json(data: Iterable[Mapping[str, Any]]) -> Catalog:
+    """Return the catalog that `catalog_to_json` wrote."""
+    tables = {}
+    for t in data:
+        tables[t["name"].lower()] = Table(
+            name=t["name"],
+            columns=tuple(Column(*column) for column in t["columns"]),
+            primary_key=tuple(t["primary_key"]),
+            uniques=tuple(tuple(unique) for unique in t["uniques"]),
+            indexes=tuple(Index(name, tuple(cols), *rest) for name, cols, *rest in t["indexes"]),
+            foreign_keys=tuple(
+                ForeignKey(tuple(cols), table, tuple(refs), *rest)
+                for cols, table, refs, *rest in t["foreign_keys"]
+            ),
+            checks=tuple(t["checks"]),
+            triggers=tuple(t["triggers"]),
+            sql=t["sql"],
+        )
+    return Catalog(tables)
+
+
+def _to_json(r: Recording) -> dict[str, Any]:
+    failure = r.failure
+    return {
+        "test": r.test,
+        "nodeid": r.nodeid,
+        "backend": r.backend,
+        "outcome": r.outcome,
+        "failure": None
+        if failure is None
+        else [
+            failure.phase, failure.name, failure.message, _site_json(failure.site),
+            _failure_json(failure.database),
+        ],
+        "seconds": r.seconds,
+        "statements": [_statement_json(s) for s in r.statements],
+        "observed": [[name, value_to_json(value)] for name, value in r.observed],
+        "state": state_to_json(r.state),
+        "template": None if r.template is None else state_to_json(r.template),
+        "template_catalog": None if r.template_catalog is None else catalog_to_json(r.template_catalog),
+        "catalog": None if r.catalog is None else catalog_to_json(r.catalog),
+        "bypasses": [_statement_json(s) for s in r.bypasses],
+        "window": list(r.window),
+        "version": r.version,
+        "marks": dict(r.marks),
+        "leaks": list(r.leaks),
+        "reason": r.reason,
+    }  # fmt: skip
+
+
+def _recording_from_json(d: Mapping[str, Any]) -> Recording:
+    failure = d["failure"]
+    return Recording(
+        test=d["test"],
+        nodeid=d["nodeid"],
+        backend=d["backend"],
+        outcome=d["outcome"],
+        failure=None
+        if failure is None
+        else TestFailure(failure[0], failure[1], failure[2], _site(failure[3]), _failure(failure[4])),
+        seconds=d["seconds"],
+        statements=tuple(_statement(s) for s in d["statements"]),
+        observed=tuple((name, value_from_json(value)) for name, value in d["observed"]),
+        state=state_from_json(d["state"]),
+        template=None if d["template"] is None else state_from_json(d["template"]),
+        template_catalog=None if d["template_catalog"] is None else catalog_from_json(d["template_catalog"]),
+        catalog=None if d["catalog"] is None else catalog_from_json(d["catalog"]),
+        bypasses=tuple(_statement(s) for s in d["bypasses"]),
+        window=(d["window"][0], d["window"][1]),
+        version=d["version"],
+        marks=d["marks"],
+        leaks=tuple(d["leaks"]),
+        reason=d["reason"],
+    )

@@ -1,0 +1,282 @@
+"""The report of a run: the one model that every rendering shows.
+
+`Report` holds totals, issues and tests, grouped and ordered once, by `build`; `excerpt` chooses what to show
+of an issue; the renderings in this package (`terminal`, `json`, `markdown`) are pure and only lay it out. No
+pytest and no driver here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_dualdb.compare import SEVERITIES, Divergence, Severity
+from pytest_dualdb.recording import BACKENDS, Backend, Recording, Site, Statement
+from pytest_dualdb.report.formats import FORMATS
+from pytest_dualdb.rules import UNEXPLAINED, Diagnosis, Rule, all_rules
+
+FORMAT_VERSION = 1
+"""The JSON report's version. 1: the first."""
+
+Verdict = Literal["agree", "disagree", "not-comparable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One half of a pair as reports show it; ``failure`` is the first line of why it did not pass."""
+
+    nodeid: str
+    outcome: str
+    seconds: float
+    sql_seconds: float
+    statements: int
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """One test with both halves; a half that did not run is None. ``reason`` explains not-comparable."""
+
+    __test__ = False
+
+    id: str
+    verdict: Verdict
+    reason: str = ""
+    sqlite: Half | None = None
+    postgres: Half | None = None
+    diagnoses: tuple[Diagnosis, ...] = ()
+    leaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One root cause: a rule at a call site, with every test that it touches, worst severity first.
+
+    ``hides`` counts the statements that the failing halves did not get to because of it. ``example`` is
+    the divergence to show, ``example_of`` the test that it is from. ``follows`` holds the divergences folded
+    under it, like ones once, each with the number of tests that show it.
+    """
+
+    rule: str
+    severity: Severity
+    title: str
+    message: str
+    instead: str
+    sites: tuple[Site, ...]
+    tests: tuple[str, ...]
+    hides: int
+    example: Divergence
+    example_of: TestResult | None = None
+    follows: tuple[tuple[Divergence, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a report says of the run: versions, the server's source and collation, start (ISO 8601, UTC)."""
+
+    version: str
+    started: str
+    seconds: float
+    sqlite: str = ""
+    postgres: str = ""
+    source: str = ""
+    collation: str = ""
+    isolation: str = ""
+    backends: tuple[Backend, ...] = BACKENDS
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a run found; ``recordings`` are those of a run on one backend, to be joined later."""
+
+    meta: Meta
+    issues: tuple[Issue, ...]
+    tests: tuple[TestResult, ...]
+    recordings: tuple[Recording, ...] = ()
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(test.verdict == verdict for test in self.tests)
+
+    def severities(self) -> dict[Severity, int]:
+        return {level: sum(issue.severity == level for issue in self.issues) for level in SEVERITIES}
+
+    def sql_seconds(self, backend: Backend) -> float:
+        halves = (test.sqlite if backend == "sqlite" else test.postgres for test in self.tests)
+        return sum(half.sql_seconds for half in halves if half is not None)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the SQL time on SQLite PostgreSQL took; None where there is too little to tell."""
+        sqlite, postgres = self.sql_seconds("sqlite"), self.sql_seconds("postgres")
+        return postgres / sqlite if sqlite >= 0.001 and postgres >= 0.001 else None
+
+    @property
+    def not_comparable(self) -> dict[str, tuple[str, ...]]:
+        """The ids of the tests that say nothing, by the reason, the most frequent first."""
+        reasons: dict[str, list[str]] = {}
+        for test in self.tests:
+            if test.verdict == "not-comparable":
+                reasons.setdefault(test.reason, []).append(test.id)
+        return {why: tuple(ids) for why, ids in sorted(reasons.items(), key=lambda item: -len(item[1]))}
+
+    @property
+    def leaks(self) -> dict[str, tuple[str, ...]]:
+        """The ids of the tests that left something open, by what it was, the most frequent first."""
+        found: dict[str, list[str]] = {}
+        for test in self.tests:
+            for leak in test.leaks:
+                found.setdefault(leak, []).append(test.id)
+        return {leak: tuple(ids) for leak, ids in sorted(found.items(), key=lambda item: -len(item[1]))}
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The user's own rules of this run."""
+        return tuple(self.context.get("rules", ()))
+
+    @property
+    def worst(self) -> Severity | None:
+        return self.issues[0].severity if self.issues else None
+
+
+def build(
+    meta: Meta, tests: Iterable[TestResult], recordings: Sequence[Recording] = (), **context: Any
+) -> Report:
+    """Group the tests' diagnoses into issues, worst first, and return the report."""
+    ordered = tuple(sorted(tests, key=lambda test: test.id))
+    issues = _issues(ordered, all_rules(context.get("rules", ())))
+    return Report(meta, tuple(issues), ordered, tuple(recordings), context)
+
+
+def _issues(tests: Sequence[TestResult], catalogue: Iterable[Rule]) -> list[Issue]:
+    groups: dict[Any, list[tuple[TestResult, int]]] = {}
+    for test in tests:
+        for index, diagnosis in enumerate(test.diagnoses):
+            if diagnosis.primary:
+                groups.setdefault(_group(diagnosis), []).append((test, index))
+    rules: dict[str, Rule] = {}
+    for rule in catalogue:
+        rules.setdefault(rule.name, rule)
+    issues = []
+    for (name, *_), members in groups.items():
+        diagnoses = [test.diagnoses[index] for test, index in members]
+        severity = min((d.severity for d in diagnoses), key=SEVERITIES.index)
+        test, index = next((t, i) for t, i in members if t.diagnoses[i].severity == severity)
+        example = test.diagnoses[index].divergence
+        known = rules.get(name)
+        sites: dict[Site, None] = {}
+        for diagnosis in diagnoses:
+            statement = diagnosis.divergence.site_statement
+            if statement is not None and statement.site is not None:
+                sites[statement.site] = None
+        issues.append(
+            Issue(
+                rule=name, severity=severity,
+                title=known.title if known is not None else _plain_title(example),
+                message=example.message, instead=known.instead if known is not None else "",
+                sites=tuple(sites), tests=tuple(dict.fromkeys(test.id for test, _ in members)),
+                hides=sum(_hidden(test, index) for test, index in members), example=example,
+                example_of=test, follows=_follows(members),
+            )
+        )  # fmt: skip
+    issues.sort(
+        key=lambda issue: (SEVERITIES.index(issue.severity), -len(issue.tests), issue.rule, str(issue.sites))
+    )
+    return issues
+
+
+def _group(diagnosis: Diagnosis) -> tuple[Any, ...]:
+    """Return what makes two diagnoses the same issue: the rule and the call site; without one, the table."""
+    divergence = diagnosis.divergence
+    statement = divergence.site_statement
+    site = None if statement is None else statement.site
+    if diagnosis.rule != UNEXPLAINED:
+        return (diagnosis.rule, site if site is not None else divergence.table or divergence.kind)
+    if divergence.kind == "outcome" or site is None:
+        # what nothing explains is not known to have one cause
+        return (UNEXPLAINED, divergence.kind, divergence.table, _scrubbed(divergence.message))
+    return (UNEXPLAINED, divergence.kind, site)
+
+
+def _follows(members: Iterable[tuple[TestResult, int]]) -> tuple[tuple[Divergence, int], ...]:
+    """Return what is folded under these diagnoses, like divergences once with the number of their tests."""
+    found: dict[Any, tuple[Divergence, set[str]]] = {}
+    for test, index in members:
+        for diagnosis in test.diagnoses:
+            if diagnosis.cause == index:
+                divergence = diagnosis.divergence
+                statement = divergence.site_statement
+                site = None if statement is None else statement.site
+                key = (divergence.kind, site, divergence.table, _scrubbed(divergence.message))
+                found.setdefault(key, (divergence, set()))[1].add(test.id)
+    return tuple((divergence, len(ids)) for divergence, ids in found.values())
+
+
+def _scrubbed(message: str) -> str:
+    return re.sub(r"\d+|0x[0-9a-f]+", "#", message)
+
+
+_TITLES = {
+    "outcome": "the test fails on {side} only", "error": "the statement fails on {side} only",
+    "rows": "rows differ", "order": "rows come in another order", "type": "Python types differ",
+    "columns": "columns differ", "rowcount": "the cursor's counts differ",
+    "statements": "a statement is issued on one side only", "state": "stored rows differ",
+    "observed": "observed values differ", "schema": "schemas differ", "index": "indexes differ",
+    "bypass": "statements went to the wrong database", "time": "one side is much slower",
+}  # fmt: skip
+
+
+def _plain_title(divergence: Divergence) -> str:
+    failing = [s is not None and s.error is not None for s in (divergence.sqlite, divergence.postgres)]
+    if divergence.kind == "error" and all(failing):
+        return "the statement raises another class of error"
+    sqlite = failing[0] or divergence.message.startswith("fails on SQLite")
+    return _TITLES[divergence.kind].format(side="SQLite" if sqlite else "PostgreSQL")
+
+
+def _hidden(test: TestResult, index: int) -> int:
+    """Return how many statements the failing half did not get to because of this diagnosis."""
+    diagnosis = test.diagnoses[index]
+    if diagnosis.severity != "critical" or test.sqlite is None or test.postgres is None:
+        return 0
+    return max(0, abs(test.sqlite.statements - test.postgres.statements) - 1)
+
+
+# ---------------------------------------------------------------------------------------------- rendering
+
+
+def renderer(path: Path) -> Callable[[Report], str]:
+    """Return the rendering for a report file; raises ValueError with one line for an unknown ending."""
+    import importlib
+
+    name = FORMATS.get(path.suffix.lower())
+    if name is None:
+        raise ValueError(
+            f"{path}: unknown report format {path.suffix!r}; expected one of {', '.join(FORMATS)}"
+        )
+    render: Callable[[Report], str] = importlib.import_module(f"{__name__}.{name}").render
+    return render
+
+
+def statement_of(divergence: Divergence) -> Statement | None:
+    """Return the statement to show for a divergence."""
+    return divergence.site_statement
+
+
+# A column of that name is no password: unquoted, a value counts only where "=" stands without spaces, and
+# placeholders stay.
+_PASSWORD = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(@)"
+    r"|(\b(?:pg|ssl)?password(?:\s*=\s*|\s+)(?=')|\b(?:pg|ssl)?password=(?![?%:$]))('(?:[^'\\]|\\.)*'|[^\s'\"&]+)",
+    re.I,
+)
+
+
+def without_passwords(text: str) -> str:
+    """Return text with the passwords of URLs, connection strings and role statements replaced by ``***``."""
+    if "://" not in text and "password" not in text.lower():
+        return text
+    return _PASSWORD.sub(lambda m: f"{m[1]}***{m[2]}" if m[1] else f"{m[3]}***", text)

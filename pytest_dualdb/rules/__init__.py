@@ -1,0 +1,186 @@
+"""The rule catalogue: the registry and `diagnose`, over one module for each family of rules.
+
+Adding a rule means writing its class in a family module: everything else follows from `all_rules`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_dualdb import syntax
+from pytest_dualdb.compare import SEVERITIES, Divergence, Severity, failed
+from pytest_dualdb.recording import Catalog, Recording
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+
+__all__ = ["UNEXPLAINED", "Diagnosis", "Evidence", "Rule", "Specimen", "all_rules", "diagnose", "rule_named"]
+
+UNEXPLAINED = "unexplained"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A divergence with its rule and severity; ``primary`` unless it follows from another one.
+
+    ``cause`` is the index of that other one in the pair's diagnoses, None for a primary one.
+    """
+
+    divergence: Divergence
+    rule: str
+    severity: Severity
+    primary: bool = True
+    cause: int | None = None
+
+
+@functools.cache
+def _built_in() -> tuple[Rule, ...]:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    found = [cls for cls in _subclasses(Rule) if cls.name and cls.__module__.startswith(__name__)]
+    return tuple(cls() for cls in sorted(found, key=lambda cls: (-cls.priority, cls.__module__, cls.name)))
+
+
+def _subclasses(base: type[Rule]) -> list[type[Rule]]:
+    return [cls for sub in base.__subclasses__() for cls in (sub, *_subclasses(sub))]
+
+
+def all_rules(extra: Iterable[Rule] = ()) -> tuple[Rule, ...]:
+    """Return every rule in the order of asking: the user's own first, they know their application."""
+    return (*extra, *_built_in())
+
+
+def rule_named(name: str, extra: Iterable[Rule] = ()) -> Rule | None:
+    """Return the rule of that name, or None."""
+    return next((rule for rule in all_rules(extra) if rule.name == name), None)
+
+
+def diagnose(
+    divergences: Sequence[Divergence],
+    sqlite: Recording,
+    postgres: Recording,
+    catalogs: Mapping[str, Catalog] | None = None,
+    templates: Mapping[str, Mapping[str, object]] | None = None,
+    extra: Iterable[Rule] = (),
+) -> tuple[Diagnosis, ...]:
+    """Return one diagnosis for each divergence: its rule, its severity, and what it follows from.
+
+    What no rule claims is `UNEXPLAINED`. A divergence that follows from an earlier one is folded under it,
+    and the divergence that explains a failing half is as severe as the failure.
+    """
+    if not divergences:
+        return ()
+    recordings = {"sqlite": sqlite, "postgres": postgres}
+    rules = all_rules(extra)
+    names = []
+    severities: list[Severity] = []
+    for divergence in divergences:
+        rule = first_match(Evidence(divergence, recordings, catalogs, templates), rules)
+        names.append(UNEXPLAINED if rule is None else rule.name)
+        own = None if rule is None else rule.severity
+        severities.append(divergence.severity if own is None else own)
+    causes = _fold(divergences, names)
+    if failed(sqlite) != failed(postgres):
+        culprit = _culprit(divergences, names, causes)
+        if culprit is not None:
+            severities[culprit] = "critical"
+            for index, divergence in enumerate(divergences):
+                if divergence.kind == "outcome" and index != culprit:
+                    causes[index] = culprit
+                    names[index] = names[culprit]
+    return tuple(
+        Diagnosis(divergence, names[index], severities[index], causes[index] is None, causes[index])
+        for index, divergence in enumerate(divergences)
+    )
+
+
+def first_match(evidence: Evidence, rules: Iterable[Rule]) -> Rule | None:
+    """Return the first rule that explains the divergence, None if none does.
+
+    A rule whose `matches` raises is passed over and noted in ``evidence.rule_errors``: a mistake in one
+    rule must not hide the divergence.
+    """
+    for rule in rules:
+        if rule.kinds and evidence.kind not in rule.kinds:
+            continue
+        try:
+            if rule.matches(evidence):
+                return rule
+        except Exception as error:
+            evidence.rule_errors[rule.name] = error
+    return None
+
+
+def _fold(divergences: Sequence[Divergence], names: Sequence[str]) -> list[int | None]:
+    """Return for each divergence the index of the one that it follows from, None for a first cause."""
+    causes: list[int | None] = [None] * len(divergences)
+    for index, divergence in enumerate(divergences):
+        for earlier in range(index):
+            if causes[earlier] is None and _follows(divergence, names[index], divergences[earlier], names[earlier]):
+                causes[index] = earlier
+                break
+    return causes
+
+
+def _follows(late: Divergence, late_rule: str, early: Divergence, early_rule: str) -> bool:
+    """Return whether the later divergence is a consequence of the earlier one."""
+    if late.position < early.position or early.kind in ("type", "columns", "time"):
+        return False
+    if late.kind == "outcome":
+        return False
+    if early.kind == "error" and (late.postgres is not None and late.postgres.aborted):
+        return True
+    if late_rule not in (UNEXPLAINED, early_rule):
+        return False
+    if early_rule == UNEXPLAINED and early.severity == "low":
+        return False
+    if early.kind == "bypass":
+        return True
+    if late.kind in ("rows", "order", "rowcount", "statements", "observed", "type", "error"):
+        if early.kind in ("error", "bypass"):
+            return True
+        if late.kind == "observed":
+            return early.kind in ("rows", "order", "columns", "rowcount")
+        return early.kind in ("rows", "rowcount", "state") and bool(_tables(late) & _tables(early))
+    if late.kind == "state":
+        return early.kind in ("error", "rows", "rowcount") and (early.kind == "error" or late.table in _tables(early))
+    return False
+
+
+def _tables(divergence: Divergence) -> frozenset[str]:
+    found = frozenset() if divergence.table is None else frozenset({divergence.table})
+    for statement in (divergence.sqlite, divergence.postgres):
+        if statement is not None:
+            found |= syntax.tables(statement.sql)
+    return found
+
+
+_STRENGTH = ("bypass", "error", "rows", "state", "observed", "order", "columns", "rowcount", "statements", "type")
+
+
+def _culprit(
+    divergences: Sequence[Divergence], names: Sequence[str], causes: Sequence[int | None]
+) -> int | None:
+    """Return the index of the divergence that explains the failing half, None if only the outcome differs.
+
+    An error that left the application comes first, then what could have changed the test's mind: the
+    strongest kind, explained before unexplained, the last before the end.
+    """
+    best: tuple[tuple[bool, int, bool, int], int] | None = None
+    for index, divergence in enumerate(divergences):
+        if divergence.kind not in _STRENGTH or causes[index] is not None:
+            continue
+        if divergence.kind in ("type", "statements") and names[index] == UNEXPLAINED:
+            continue
+        let_out = divergence.kind == "error" and not divergence.swallowed
+        rank = (let_out, -_STRENGTH.index(divergence.kind), names[index] != UNEXPLAINED, divergence.position)
+        if best is None or rank > best[0]:
+            best = rank, index
+    return None if best is None else best[1]
+
+
+def worst(severities: Iterable[Severity]) -> Severity | None:
+    """Return the worst of some severities, None of none."""
+    return min(severities, key=SEVERITIES.index, default=None)

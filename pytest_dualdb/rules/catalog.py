@@ -1,0 +1,502 @@
+"""Why questions about the schema, the server and the session work on one database only."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from pytest_dualdb import syntax
+from pytest_dualdb.recording import BACKENDS, Backend
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.rules.ddl import ERROR, at, has
+from pytest_dualdb.rules.facts import OTHER, missing_function, said
+
+_ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO item VALUES (1, 'a');"
+
+
+class Pragma(Rule):
+    """PRAGMA.
+
+    What differs:
+        PostgreSQL refuses the statement with a syntax error (42601).
+    Why:
+        Pragmas are how SQLite is asked about its schema and told its settings.
+    Instead:
+        Run pragmas on SQLite only. To look for a table or column in a way that both have, select from it:
+        ``SELECT * FROM item WHERE 1 = 0`` and the cursor's description. PostgreSQL answers from
+        information_schema.
+    References:
+        https://www.sqlite.org/pragma.html
+        https://www.postgresql.org/docs/current/information-schema.html
+    """
+
+    name = "pragma"
+    title = "PRAGMA exists on SQLite only"
+    instead = "PRAGMA on SQLite only; information_schema on PostgreSQL"
+    kinds = ERROR
+    specimens = (
+        Specimen(["PRAGMA table_info(item)"], _ITEM),
+        Specimen(["PRAGMA foreign_keys = ON"]),
+        Specimen(["SELECT name FROM pragma_table_info('item')"], _ITEM),
+    )
+    near_misses = (Specimen(["SELECT * FROM item WHERE 1 = 0", {"sqlite": "PRAGMA foreign_keys"}], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        if failure is None or evidence.raised("sqlite") is not None:
+            return False
+        missing = missing_function(failure)
+        return at(failure) == "PRAGMA" or (missing is not None and missing.name.startswith("pragma_"))
+
+
+class SqliteMaster(Rule):
+    """sqlite_master and SQLite's other tables of its own.
+
+    What differs:
+        PostgreSQL has no sqlite_master, sqlite_schema or sqlite_sequence (42P01).
+    Why:
+        Each database describes its schema in tables of its own.
+    Instead:
+        A probe that both have: ``SELECT * FROM item WHERE 1 = 0``, or SQLAlchemy's inspector. On PostgreSQL
+        ``information_schema.tables``.
+    References:
+        https://www.sqlite.org/schematab.html
+        https://www.postgresql.org/docs/current/infoschema-tables.html
+    """
+
+    name = "sqlite-master"
+    title = "sqlite_master exists on SQLite only"
+    instead = "information_schema.tables on PostgreSQL"
+    kinds = ERROR
+    priority = 5
+    specimens = (
+        Specimen([("SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", ("item",))], _ITEM),
+        Specimen(["SELECT count(*) FROM sqlite_schema"]),
+    )
+    near_misses = (Specimen(["SELECT * FROM item WHERE 1 = 0"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        if failure is None or failure.sqlstate != "42P01" or evidence.raised("sqlite") is not None:
+            return False
+        names = r'^relation "(main\.|temp\.)?sqlite_(temp_)?(master|schema|sequence|stat\d|dbpage)" does not exist'
+        return said(failure, names) is not None
+
+
+class SqliteFunction(Rule):
+    """A function about SQLite itself.
+
+    What differs:
+        PostgreSQL does not know last_insert_rowid(), changes(), sqlite_version(), typeof() or randomblob()
+        (42883).
+    Why:
+        They report what this connection to SQLite did, or how SQLite stores a value.
+    Instead:
+        ``INSERT INTO item (id, code) VALUES (2, 'b') RETURNING id`` for last_insert_rowid(), the cursor's
+        rowcount for changes().
+    References:
+        https://www.sqlite.org/lang_corefunc.html
+        https://www.postgresql.org/docs/current/dml-returning.html
+    """
+
+    name = "sqlite-function"
+    title = "function about SQLite's own state or storage"
+    instead = "RETURNING for last_insert_rowid(), cursor.rowcount for changes()"
+    kinds = ERROR
+    priority = 5
+    specimens = (
+        Specimen(["SELECT last_insert_rowid()"]),
+        Specimen(["SELECT typeof(code) FROM item"], _ITEM),
+        Specimen(["INSERT INTO item VALUES (2, hex(randomblob(4)))", "ROLLBACK"], _ITEM),
+    )
+    near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b') RETURNING id", "COMMIT"], _ITEM),)
+    _names: ClassVar[str] = (
+        r"last_insert_rowid|(total_)?changes|sqlite_\w+|typeof|randomblob|zeroblob|load_extension|likelihood|likely|unlikely"
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.raised("sqlite") is not None:
+            return False
+        missing = missing_function(evidence.raised("postgres"))
+        return missing is not None and re.fullmatch(self._names, missing.name) is not None
+
+
+class PostgresCatalog(Rule):
+    """information_schema, pg_catalog and PostgreSQL's other tables of its own.
+
+    What differs:
+        SQLite has none of them (``no such table``).
+    Why:
+        Each database describes its schema in tables of its own.
+    Instead:
+        A probe that both have: ``SELECT * FROM item WHERE 1 = 0``, or SQLAlchemy's inspector. On SQLite
+        ``sqlite_master`` and ``PRAGMA table_info``.
+    References:
+        https://www.sqlite.org/schematab.html
+        https://www.postgresql.org/docs/current/information-schema.html
+        https://www.postgresql.org/docs/current/catalogs.html
+    """
+
+    name = "postgres-catalog"
+    title = "information_schema and pg_catalog exist on PostgreSQL only"
+    instead = "sqlite_master and PRAGMA table_info on SQLite"
+    kinds = ERROR
+    priority = 5
+    specimens = (
+        Specimen([("SELECT table_name FROM information_schema.tables WHERE table_name = ?", ("item",))], _ITEM),
+        Specimen(["SELECT tablename FROM pg_tables WHERE schemaname = 'public'"], _ITEM),
+        Specimen(["SELECT count(*) FROM pg_catalog.pg_class"]),
+    )
+    near_misses = (Specimen(["SELECT * FROM item WHERE 1 = 0"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.raised("postgres") is not None:
+            return False
+        return said(evidence.raised("sqlite"), r"^no such table: (information_schema\.|pg_)") is not None
+
+
+class PostgresFunction(Rule):
+    """A function about the PostgreSQL server, its sequences or its locks.
+
+    What differs:
+        SQLite does not know version(), current_schema(), nextval(), setval(), to_regclass(), pg_advisory_lock()
+        and the like (``no such function``), nor the words CURRENT_USER and SESSION_USER (``no such column``).
+    Why:
+        SQLite has no server, no users, no schemas and no sequences.
+    Instead:
+        Run them in the PostgreSQL part of the code. Keys: ``INSERT INTO item (id, code) VALUES (2, 'b')
+        RETURNING id`` in place of nextval().
+    References:
+        https://www.sqlite.org/lang_corefunc.html
+        https://www.postgresql.org/docs/current/functions-info.html
+        https://www.postgresql.org/docs/current/functions-sequence.html
+        https://www.postgresql.org/docs/current/functions-admin.html
+    """
+
+    name = "postgres-function"
+    title = "function about PostgreSQL's server, sequences or locks"
+    instead = "the PostgreSQL part of the code only; RETURNING for keys"
+    kinds = ERROR
+    priority = 5
+    specimens = (
+        Specimen(["SELECT version()"]),
+        Specimen(["SELECT current_user"]),
+        Specimen(["SELECT pg_advisory_xact_lock(1)", "ROLLBACK"]),
+        Specimen(["SELECT nextval('counter')"], {"sqlite": "", "postgres": "CREATE SEQUENCE counter"}),
+    )
+    near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b') RETURNING id", "COMMIT"], _ITEM),)
+    _names: ClassVar[str] = (
+        r"version|current_(schemas?|database|setting|catalog|query)|set_config|to_reg\w+|nextval|currval|setval|lastval"
+        r"|(obj|col|shobj)_description|txid_\w+|has_\w+_privilege|inet_\w+|format_type|row_security_active|pg_\w+"
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("sqlite")
+        if failure is None or evidence.raised("postgres") is not None:
+            return False
+        missing = missing_function(failure)
+        if missing is not None:
+            return re.fullmatch(self._names, missing.name) is not None
+        words = r"^no such column: (current_(user|role|schema|catalog)|session_user|localtimestamp|localtime)$"
+        return said(failure, words) is not None
+
+
+class SetReturningFunction(Rule):
+    """A function that makes rows, such as generate_series or unnest.
+
+    What differs:
+        SQLite does not know it (``no such table`` or ``no such function``).
+    Why:
+        SQLite's library has table-valued functions for JSON and pragmas only; generate_series is an extension
+        that its shell brings.
+    Instead:
+        ``WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n``, and a
+        list of placeholders for unnest.
+    References:
+        https://www.sqlite.org/series.html
+        https://www.sqlite.org/lang_with.html
+        https://www.postgresql.org/docs/current/functions-srf.html
+    """
+
+    name = "set-returning-function"
+    title = "generate_series and unnest exist on PostgreSQL only"
+    instead = "WITH RECURSIVE, or a list of placeholders"
+    kinds = ERROR
+    specimens = (
+        Specimen(["SELECT n FROM generate_series(1, 3) AS s (n)"]),
+        Specimen(["SELECT generate_series(1, 3)"]),
+    )
+    near_misses = (
+        Specimen(["WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n"]),
+    )
+    _names: ClassVar[str] = r"(generate_series|generate_subscripts|unnest|regexp_split_to_table|string_to_table)"
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("sqlite")
+        if failure is None or evidence.raised("postgres") is not None:
+            return False
+        if said(failure, rf"^no such (table|function|table-valued function): {self._names}$"):
+            return True
+        return bool(at(failure)) and has(evidence.sql("sqlite"), rf"\b{self._names}\s*\(")
+
+
+class SessionSetting(Rule):
+    """SET, SHOW, RESET or DISCARD.
+
+    What differs:
+        SQLite refuses the statement with a syntax error; PostgreSQL reads or changes a setting.
+    Why:
+        SQLite's settings are pragmas and arguments of connect().
+    Instead:
+        Pass settings when connecting: ``options='-c statement_timeout=5s'`` to PostgreSQL, ``timeout=5`` to
+        sqlite3.
+    References:
+        https://www.sqlite.org/pragma.html
+        https://www.postgresql.org/docs/current/sql-set.html
+    """
+
+    name = "session-setting"
+    title = "SET and SHOW exist on PostgreSQL only"
+    instead = "settings as arguments of connect()"
+    kinds = ERROR
+    specimens = (
+        Specimen(["SET search_path TO public", "ROLLBACK"]),
+        Specimen(["SHOW server_version"]),
+        Specimen(["SET LOCAL statement_timeout = 1000", "ROLLBACK"]),
+    )
+    near_misses = (Specimen(["UPDATE item SET code = 'b'", "COMMIT"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        word = at(evidence.raised("sqlite"))
+        if word not in ("SET", "SHOW", "RESET", "DISCARD") or evidence.raised("postgres") is not None:
+            return False
+        return has(evidence.sql("sqlite"), rf"(^|;)\s*{word}\b")
+
+
+class PostgresCommand(Rule):
+    """A command that only PostgreSQL has.
+
+    What differs:
+        SQLite refuses LISTEN, NOTIFY, COPY, EXPLAIN ANALYZE, PREPARE, EXECUTE, DECLARE and FETCH, CALL and the
+        like with a syntax error.
+    Why:
+        They concern a server and its sessions.
+    Instead:
+        The PostgreSQL part of the code only; for COPY an INSERT by executemany:
+        ``INSERT INTO item (id, code) VALUES (2, 'b')``.
+    References:
+        https://www.sqlite.org/lang.html
+        https://www.postgresql.org/docs/current/sql-commands.html
+    """
+
+    name = "postgres-command"
+    title = "command that only PostgreSQL has"
+    instead = "the PostgreSQL part of the code only"
+    kinds = ERROR
+    specimens = (
+        Specimen(["LISTEN news", "ROLLBACK"]),
+        Specimen(["EXPLAIN (COSTS OFF) SELECT id FROM item"], _ITEM),
+        Specimen(["PREPARE one AS SELECT 1", "ROLLBACK"]),
+    )
+    near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b')", "COMMIT"], _ITEM),)
+    _commands: ClassVar[str] = (
+        r"(^|;)\s*(LISTEN|UNLISTEN|NOTIFY|COPY|PREPARE|EXECUTE|DEALLOCATE|DECLARE|FETCH|MOVE|CLOSE|CALL|CHECKPOINT|LOAD"
+        r"|SECURITY|IMPORT|EXPLAIN\s*\(|EXPLAIN\s+(ANALYZE|VERBOSE)|VACUUM\s*\(|VACUUM\s+(FULL|ANALYZE|FREEZE|VERBOSE)"
+        r"|ANALYZE\s+(VERBOSE|\()|REINDEX\s+(\(|TABLE|INDEX|SCHEMA|DATABASE|SYSTEM))"
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("sqlite")
+        if failure is None or not at(failure):
+            return False
+        return has(evidence.sql("sqlite"), self._commands)
+
+
+class SqliteCommand(Rule):
+    """A command that only SQLite has.
+
+    What differs:
+        PostgreSQL refuses EXPLAIN QUERY PLAN, VACUUM INTO and REINDEX without a kind of object (42601).
+    Why:
+        They concern SQLite's planner and its file.
+    Instead:
+        The SQLite part of the code only. ``ANALYZE`` runs on both.
+    References:
+        https://www.sqlite.org/lang.html
+        https://www.postgresql.org/docs/current/sql-commands.html
+    """
+
+    name = "sqlite-command"
+    title = "command that only SQLite has"
+    instead = "the SQLite part of the code only"
+    kinds = ERROR
+    specimens = (
+        Specimen(["EXPLAIN QUERY PLAN SELECT id FROM item"], _ITEM),
+        Specimen(["REINDEX item"], _ITEM),
+    )
+    near_misses = (Specimen(["ANALYZE item", "COMMIT"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        if failure is None or failure.sqlstate != "42601" or evidence.raised("sqlite") is not None:
+            return False
+        return has(evidence.sql("postgres"), r"^\s*(EXPLAIN\s+QUERY\s+PLAN|VACUUM\s+INTO|VACUUM\s+\w+\s+INTO|REINDEX)\b")
+
+
+class ExplainOutput(Rule):
+    """EXPLAIN.
+
+    What differs:
+        The columns and rows of the answer: SQLite lists instructions of its virtual machine, PostgreSQL lines
+        of text about its plan.
+    Why:
+        Each database explains its own way of doing it.
+    Instead:
+        Do not let the application depend on EXPLAIN's output. ``SELECT count(*) FROM item`` counts on both.
+    References:
+        https://www.sqlite.org/lang_explain.html
+        https://www.postgresql.org/docs/current/sql-explain.html
+    """
+
+    name = "explain-output"
+    title = "EXPLAIN answers in each database's own words"
+    instead = "do not compare the output of EXPLAIN"
+    kinds = frozenset({"rows", "columns", "order", "type"})
+    severity = "low"
+    priority = 20
+    specimens = (Specimen(["EXPLAIN SELECT id FROM item"], _ITEM),)
+    near_misses = (Specimen(["SELECT count(*) FROM item"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        return syntax.verb(evidence.sql("sqlite")) == "EXPLAIN" == syntax.verb(evidence.sql("postgres"))
+
+
+class SchemaQualifiedName(Rule):
+    """A table named with the schema of one database.
+
+    What differs:
+        SQLite has no schema ``public`` (``no such table: public.item``, ``unknown database``); PostgreSQL has
+        no schema ``main`` or ``temp`` (42P01, 3F000).
+    Why:
+        A SQLite schema is an attached file, the first of them is called main.
+    Instead:
+        The name alone: ``SELECT id FROM item``.
+    References:
+        https://www.sqlite.org/lang_naming.html
+        https://www.postgresql.org/docs/current/ddl-schemas.html
+    """
+
+    name = "schema-qualified-name"
+    title = "table named with a schema that only one database has"
+    instead = "the table's name alone"
+    kinds = ERROR
+    priority = 4
+    specimens = (
+        Specimen(["SELECT code FROM public.item"], _ITEM),
+        Specimen(['INSERT INTO "main"."item" (id) VALUES (2)', "ROLLBACK"], _ITEM),
+        Specimen(["CREATE TABLE main.other (id INTEGER)"]),
+    )
+    near_misses = (Specimen(["SELECT item.code FROM item"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
+        if (sqlite is None) == (postgres is None):
+            return False
+        found = said(sqlite, r"^no such table: (\w+)\.(?!sqlite_)(\w+)$") or said(sqlite, r"^unknown database:? \"?(\w+)")
+        if found:
+            return found[1].lower() not in ("main", "temp", "information_schema", "pg_catalog")
+        return said(postgres, r'^relation "(main|temp)\.|^schema "(main|temp)" does not exist') is not None
+
+
+class MissingTable(Rule):
+    """A table that only one of the databases has.
+
+    What differs:
+        The statement works on one backend and fails on the other (42P01, ``no such table``).
+    Why:
+        The schemas differ: the table was never created there, or a statement of the schema file failed.
+    Instead:
+        Create it in both schemas: ``CREATE TABLE IF NOT EXISTS item (id INTEGER PRIMARY KEY)``.
+    References:
+        https://www.sqlite.org/lang_createtable.html
+        https://www.postgresql.org/docs/current/sql-createtable.html
+    """
+
+    name = "missing-table"
+    title = "table that only one of the databases has"
+    instead = "create the table in both schemas"
+    kinds = frozenset({"error", "state"})
+    priority = 6
+    specimens = (
+        Specimen(["SELECT id FROM item"], {"sqlite": _ITEM, "postgres": ""}),
+        Specimen([("INSERT INTO item (id) VALUES (?)", (3,)), "ROLLBACK"], {"sqlite": "", "postgres": _ITEM}),
+    )
+    near_misses = (Specimen(["SELECT id FROM item", "SELECT id FROM nowhere"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "state":
+            name = evidence.divergence.table or ""
+            return evidence.divergence.difference is None and any(self._only(evidence, b, name) for b in BACKENDS)
+        for backend in BACKENDS:
+            failure = evidence.raised(backend)
+            if failure is None or evidence.raised(OTHER[backend]) is not None:
+                continue
+            found = said(failure, r'^no such table: (?:main\.)?"?(\w+)|^(?:relation|table|view) "(?:\w+\.)?(\w+)" does not exist')
+            return found is not None and self._only(evidence, OTHER[backend], found[1] or found[2])
+        return False
+
+    def _only(self, evidence: Evidence, backend: Backend, name: str) -> bool:
+        there, here = evidence.catalogs.get(backend), evidence.catalogs.get(OTHER[backend])
+        return there is not None and here is not None and there.table(name) is not None and here.table(name) is None
+
+
+class MissingColumn(Rule):
+    """A column that only one of the databases has.
+
+    What differs:
+        The statement works on one backend and fails on the other (42703, ``no such column``).
+    Why:
+        The schemas differ: the column is missing in that table there.
+    Instead:
+        The same columns in both schemas: ``ALTER TABLE item ADD COLUMN note TEXT`` runs on both.
+    References:
+        https://www.sqlite.org/lang_altertable.html
+        https://www.postgresql.org/docs/current/sql-altertable.html
+    """
+
+    name = "missing-column"
+    title = "column that only one of the databases has"
+    instead = "the same columns in both schemas"
+    kinds = ERROR
+    priority = -5
+    specimens = (
+        Specimen(
+            ["SELECT note FROM item"],
+            {"sqlite": "CREATE TABLE item (id INTEGER, note TEXT)", "postgres": "CREATE TABLE item (id INTEGER)"},
+        ),
+        Specimen(
+            ["INSERT INTO item (id, note) VALUES (1, 'a')", "ROLLBACK"],
+            {"sqlite": "CREATE TABLE item (id INTEGER)", "postgres": "CREATE TABLE item (id INTEGER, note TEXT)"},
+        ),
+    )
+    near_misses = (Specimen(["SELECT nothing FROM item"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        for backend in BACKENDS:
+            failure = evidence.raised(backend)
+            if failure is None or evidence.raised(OTHER[backend]) is not None:
+                continue
+            found = said(
+                failure,
+                r'^no such column: (?:\w+\.)*"?(\w+)|^table \S+ has no column named "?(\w+)|^column "?(?:\w+\.)?(\w+)"?.* does not exist',
+            )
+            if found is None:
+                return False
+            name = next(part for part in found.groups() if part)
+            tables = sorted(syntax.tables(evidence.sql(backend)))
+            return (
+                bool(tables)
+                and evidence.column(name, OTHER[backend], tables) is not None
+                and evidence.column(name, backend, tables) is None
+            )
+        return False

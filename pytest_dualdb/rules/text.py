@@ -1,0 +1,984 @@
+"""Rules about reading text: patterns, letter case, padding, length, parts of a text."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pytest_dualdb import syntax
+from pytest_dualdb.recording import BACKENDS, Backend
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.rules.facts import (
+    Query,
+    Unreadable,
+    all_pairs,
+    bare,
+    calls,
+    evaluate,
+    families,
+    missing_operator,
+    near,
+    pairs,
+    queries,
+    said,
+    sole_error,
+    stored_rows,
+    suspects,
+)
+
+RESULT_KINDS = frozenset({"rows", "order", "rowcount", "state"})
+
+_PEOPLE = "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);"
+_NAMES = _PEOPLE + " INSERT INTO people VALUES (1, 'Ada'), (2, 'alan'), (3, 'Grace');"
+
+
+# -------------------------------------------------------------------------------------- the LIKE of a query
+
+
+class _Pattern:
+    """One LIKE of a query: the node, the escape character if it names one, and the query that it stands in."""
+
+    def __init__(self, node: Any, escape: str | None, query: Query, sql: str) -> None:
+        self.node, self.escape, self.query, self.sql = node, escape, query, sql
+
+
+def _patterns(evidence: Evidence, backend: Backend) -> Iterator[_Pattern]:
+    """Yield the LIKEs of every statement that can be behind the divergence, views made before included."""
+    from sqlglot import expressions as exp
+
+    for statement in suspects(evidence, backend):
+        texts = [statement]
+        used = syntax.tables(statement.sql)
+        for earlier in evidence.recordings[backend].statements:
+            made = re.match(r"\s*CREATE\s+(?:TEMP(?:ORARY)?\s+)?(?:VIEW|TRIGGER)\s+(\w+)", earlier.sql, re.I)
+            if made and (made[1].lower() in used or evidence.kind == "state"):
+                texts.append(earlier)
+        for text in texts:
+            for query in queries(text, backend):
+                for node in query.tree.find_all(exp.Like):
+                    parent = node.parent
+                    escaped = isinstance(parent, exp.Escape) and isinstance(parent.expression, exp.Literal)
+                    yield _Pattern(node, parent.expression.this if escaped else None, query, text.sql)
+
+
+@functools.lru_cache(maxsize=512)
+def _regex(pattern: str, escape: str | None, fold: bool) -> re.Pattern[str]:
+    """Translate a LIKE pattern; ``fold`` ignores the case of the ASCII letters, as SQLite does."""
+    out, index = "", 0
+    while index < len(pattern):
+        char = pattern[index]
+        if escape and char == escape and index + 1 < len(pattern):
+            index += 1
+            out += re.escape(pattern[index])
+        else:
+            out += ".*" if char == "%" else "." if char == "_" else re.escape(char)
+        index += 1
+    return re.compile(out, re.S | (re.I | re.A if fold else re.S))
+
+
+def _like(text: Any, pattern: Any, escape: str | None, fold: bool) -> bool:
+    if text is None or not isinstance(pattern, str):
+        return False
+    return _regex(pattern, escape, fold).fullmatch(str(text)) is not None
+
+
+def _reads(pattern: _Pattern, evidence: Evidence) -> Iterator[tuple[Any, Any]]:
+    """Yield (text, pattern) of each known row; nothing where the values can't be known."""
+    for params in pattern.query.sets or ({},):
+        for row in stored_rows(evidence, pattern.sql):
+            try:
+                yield _operands(pattern, row, params)
+            except Unreadable:
+                continue
+
+
+def _operands(pattern: _Pattern, row: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Any, Any]:
+    return evaluate(pattern.node.this, row, params), evaluate(pattern.node.expression, row, params)
+
+
+class LikeCase(Rule):
+    """LIKE in a condition over text that holds both cases of a letter.
+
+    What differs:
+        SQLite's LIKE ignores the case of the letters A to Z; PostgreSQL's does not. A search finds rows on
+        SQLite that PostgreSQL leaves out (with NOT LIKE the reverse).
+
+    Why:
+        SQLite implements LIKE by a function that folds ASCII letters unless PRAGMA case_sensitive_like is on.
+        The SQL standard, and PostgreSQL, compare the characters as they are; ILIKE is PostgreSQL's own.
+
+    Instead:
+        Fold both sides, which means the same on both:
+
+            SELECT name FROM people WHERE lower(name) LIKE lower('a%')
+
+        For a search that respects case write `substr(name, 1, 1) = 'a'` or, on SQLite, GLOB.
+
+    References:
+        https://www.sqlite.org/lang_expr.html#like
+        https://www.postgresql.org/docs/current/functions-matching.html#FUNCTIONS-LIKE
+    """
+
+    name = "like-case"
+    title = "LIKE ignores case on SQLite only"
+    instead = "lower(column) LIKE lower(pattern)"
+    kinds = RESULT_KINDS
+    specimens = (
+        Specimen(["SELECT name FROM people WHERE name LIKE 'a%' ORDER BY id"], _NAMES),
+        Specimen([("SELECT count(*) FROM people p WHERE p.name LIKE ?", ("%A%",))], _NAMES),
+        Specimen(["SELECT name FROM people WHERE name NOT LIKE 'ADA' ORDER BY id"], _NAMES),
+        Specimen([("DELETE FROM people WHERE name LIKE ?", ("ADA",)), "COMMIT"], _NAMES),
+        Specimen([("SELECT id FROM people WHERE name LIKE '%' || ? || '%'", ("D",))], _NAMES),
+    )
+    near_misses = (
+        Specimen([("SELECT name FROM people WHERE lower(name) LIKE lower(?) ORDER BY id", ("A%",))], _NAMES),
+        Specimen(["SELECT name FROM people WHERE name LIKE 'Ad%'"], _NAMES),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if re.search(r"\bILIKE\b", evidence.sql("postgres"), re.I):
+            return False
+        for pattern in _patterns(evidence, "sqlite"):
+            known = False
+            for text, wanted in _reads(pattern, evidence):
+                known = True
+                folded = _like(text, wanted, pattern.escape, fold=True)
+                if folded and not _like(text, wanted, pattern.escape, fold=False):
+                    return True
+            if not known and self._more_on_sqlite(evidence, pattern):
+                return True
+        return False
+
+    def _more_on_sqlite(self, evidence: Evidence, pattern: _Pattern) -> bool:
+        """Return whether the rows part as this LIKE would part them, where its values can't be read."""
+        difference = evidence.divergence.difference
+        letters = any(isinstance(v, str) and re.search("[A-Za-z]", v) for v in pattern.query.first.values())
+        if difference is None or not (letters or re.search(r"LIKE\s+'[^']*[A-Za-z]", evidence.text, re.I)):
+            return False
+        return bool(difference.only_sqlite) and not difference.only_postgres
+
+
+class LikeEscape(Rule):
+    r"""A backslash in the pattern of a LIKE without ESCAPE.
+
+    What differs:
+        On PostgreSQL a backslash in a LIKE pattern escapes the character after it; on SQLite it stands for
+        itself unless the condition says ESCAPE. '10\%' finds '10%' on PostgreSQL and '10\...' on SQLite.
+
+    Why:
+        PostgreSQL's LIKE has the backslash as its default escape character; SQLite has none.
+
+    Instead:
+        Name the escape character, preferably one that needs no quoting anywhere:
+
+            SELECT label FROM prices WHERE label LIKE '10!%' ESCAPE '!'
+
+    References:
+        https://www.sqlite.org/lang_expr.html#like
+        https://www.postgresql.org/docs/current/functions-matching.html#FUNCTIONS-LIKE
+    """
+
+    name = "like-escape"
+    title = "a backslash escapes in LIKE on PostgreSQL only"
+    instead = "LIKE pattern ESCAPE '!'"
+    kinds = RESULT_KINDS | {"error"}
+    priority = 1
+    _PRICES = (
+        "CREATE TABLE prices (id INTEGER PRIMARY KEY, label TEXT);"
+        " INSERT INTO prices VALUES (1, '10%'), (2, '100'), (3, '10\\x');"
+    )
+    specimens = (
+        Specimen([("SELECT label FROM prices WHERE label LIKE ?", ("10\\%",))], _PRICES),
+        Specimen([r"SELECT count(*) FROM prices WHERE label LIKE '10\_'"], _PRICES),
+        Specimen([("SELECT label FROM prices WHERE label LIKE ?", ("10\\",))], _PRICES),
+    )
+    near_misses = (
+        Specimen([("SELECT label FROM prices WHERE label LIKE ? ESCAPE '!'", ("10!%",))], _PRICES),
+        Specimen([("SELECT label FROM prices WHERE label LIKE ? ESCAPE '\\'", ("10\\%",))], _PRICES),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "error":
+            return said(sole_error(evidence, "postgres", "22025"), "LIKE pattern must not end") is not None
+        for pattern in _patterns(evidence, "postgres"):
+            if pattern.escape is not None:
+                continue
+            for text, wanted in _reads(pattern, evidence):
+                if "\\" not in str(wanted):
+                    continue
+                if _like(text, wanted, None, fold=True) != _like(text, wanted, "\\", fold=False):
+                    return True
+        return False
+
+
+class LikeOnNonText(Rule):
+    """LIKE on a column that is not text.
+
+    What differs:
+        SQLite turns numbers and stored timestamps into text and matches that; PostgreSQL has no LIKE for
+        these types and fails (42883, operator does not exist: timestamp without time zone ~~ unknown).
+
+    Why:
+        SQLite's LIKE is a function over text that converts its arguments; PostgreSQL resolves the operator
+        by the types of its operands and converts nothing to text by itself.
+
+    Instead:
+        Compare by range, which can use an index, or convert explicitly:
+
+            SELECT id FROM visits WHERE at >= '2024-05-01' AND at < '2024-06-01'
+            SELECT id FROM visits WHERE CAST(code AS TEXT) LIKE '12%'
+
+    References:
+        https://www.sqlite.org/lang_expr.html#like
+        https://www.postgresql.org/docs/current/functions-matching.html#FUNCTIONS-LIKE
+    """
+
+    name = "like-on-non-text"
+    title = "LIKE on a column that is not text fails on PostgreSQL"
+    instead = "a range (at >= ? AND at < ?), or CAST(column AS TEXT) LIKE ?"
+    kinds = frozenset({"error", "outcome"})
+    _VISITS = (
+        "CREATE TABLE visits (id INTEGER PRIMARY KEY, at TIMESTAMP, code INTEGER);"
+        " INSERT INTO visits VALUES (1, '2024-05-01 08:00:00', 123);"
+    )
+    specimens = (
+        Specimen([("SELECT id FROM visits WHERE at LIKE ?", ("2024-05%",))], _VISITS),
+        Specimen(["SELECT id FROM visits WHERE code NOT LIKE '9%'"], _VISITS),
+    )
+    near_misses = (
+        Specimen(["SELECT id FROM visits WHERE CAST(code AS TEXT) LIKE '12%'"], _VISITS),
+        Specimen(["SELECT id FROM visits WHERE at >= '2024-05-01' AND at < '2024-06-01'"], _VISITS),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        missing = missing_operator(sole_error(evidence, "postgres", "42883"))
+        return missing is not None and missing.symbol in ("~~", "!~~", "~~*", "!~~*")
+
+
+class PostgresPattern(Rule):
+    """ILIKE, the regular-expression operators or SIMILAR TO sent to SQLite.
+
+    What differs:
+        PostgreSQL's ILIKE, ~, ~*, !~, !~* and SIMILAR TO are syntax errors on SQLite.
+
+    Why:
+        They are PostgreSQL's own. SQLite's LIKE ignores ASCII case already, and its REGEXP needs a function
+        that the application registers.
+
+    Instead:
+        Fold both sides of a LIKE; it means the same on both:
+
+            SELECT name FROM people WHERE lower(name) LIKE lower('a%')
+
+        Do what needs a regular expression in the application, or branch by backend.
+
+    References:
+        https://www.sqlite.org/lang_expr.html#the_like_glob_regexp_match_and_extract_operators
+        https://www.postgresql.org/docs/current/functions-matching.html
+    """
+
+    name = "ilike-on-sqlite"
+    title = "ILIKE, ~ and SIMILAR TO are unknown to SQLite"
+    instead = "lower(column) LIKE lower(pattern)"
+    kinds = frozenset({"error", "outcome"})
+    specimens = (
+        Specimen([("SELECT name FROM people WHERE name ILIKE ?", ("a%",))], _NAMES),
+        Specimen(["SELECT name FROM people WHERE name NOT ILIKE 'a%'"], _NAMES),
+        Specimen(["SELECT name FROM people WHERE name ~ '^A'"], _NAMES),
+        Specimen(["SELECT name FROM people WHERE name !~* '^a'"], _NAMES),
+        Specimen(["SELECT name FROM people WHERE name SIMILAR TO '(A|G)%'"], _NAMES),
+    )
+    near_misses = (Specimen(["SELECT name FROM people WHERE lower(name) LIKE 'a%' ORDER BY id"], _NAMES),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = sole_error(evidence, "sqlite")
+        if near(failure) is None:
+            return False
+        text = bare(evidence.sql("sqlite"))
+        return re.search(r"\bILIKE\b|\bSIMILAR\s+TO\b|[\w\"')\s]!?~\*?\s*('|\?|:|\(|\"|\w)", text, re.I) is not None
+
+
+class SqlitePattern(Rule):
+    """GLOB, REGEXP or MATCH sent to PostgreSQL.
+
+    What differs:
+        SQLite knows GLOB, and REGEXP and MATCH where the application or full-text search provides them.
+        PostgreSQL reads the words as names and fails with a syntax error (42601).
+
+    Why:
+        They are SQLite's own operators, each a call of a function with the operands in reverse.
+
+    Instead:
+        LIKE with its own wildcards; keep the letter case apart by comparing the part itself:
+
+            SELECT name FROM people WHERE lower(name) LIKE 'a%'
+            SELECT name FROM people WHERE substr(name, 1, 1) = 'A'
+
+    References:
+        https://www.sqlite.org/lang_expr.html#the_like_glob_regexp_match_and_extract_operators
+        https://www.postgresql.org/docs/current/functions-matching.html
+    """
+
+    name = "glob-on-postgres"
+    title = "GLOB, REGEXP and MATCH are unknown to PostgreSQL"
+    instead = "LIKE with % and _, or ~ on PostgreSQL in a branch"
+    kinds = frozenset({"error", "outcome"})
+    specimens = (
+        Specimen(["SELECT name FROM people WHERE name GLOB 'A*'"], _NAMES),
+        Specimen([("SELECT name FROM people WHERE name NOT GLOB ?", ("A*",))], _NAMES),
+    )
+    near_misses = (Specimen(["SELECT name FROM people WHERE substr(name, 1, 1) = 'A'"], _NAMES),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        if sole_error(evidence, "postgres", "42601", "42703", "42883") is None:
+            return False
+        return re.search(r"\s(GLOB|REGEXP|MATCH)\s+[^\s,]", bare(evidence.sql("postgres")), re.I) is not None
+
+
+# ------------------------------------------------------------------------------------- collation and case
+
+
+def _sort_terms(evidence: Evidence) -> list[Any]:
+    from sqlglot import expressions as exp
+
+    return [
+        term.this if isinstance(term, exp.Ordered) else term
+        for order in evidence.find(exp.Order)
+        for term in order.expressions
+    ]
+
+
+def _byte_order(values: list[str]) -> bool:
+    return all(a <= b for a, b in zip(values, values[1:], strict=False)) or all(
+        a >= b for a, b in zip(values, values[1:], strict=False)
+    )
+
+
+class CollationOrder(Rule):
+    """ORDER BY text whose letters differ in case, accent or punctuation.
+
+    What differs:
+        SQLite sorts text by its bytes (all capitals before all small letters) unless the column or the term
+        names NOCASE; PostgreSQL sorts by the collation of the database or the column. The same rows come in
+        another order; with LIMIT other rows come. Comparisons by < and >, min and max part the same way.
+
+    Why:
+        SQLite's default collation is BINARY. PostgreSQL's default comes from the locale that the database
+        was created with, and language locales ignore case and punctuation at first.
+
+    Instead:
+        Sort by something that both sort alike, with the exact text as the last word:
+
+            SELECT name FROM people ORDER BY lower(name), name
+
+        or create the database, or the column, with the "C" collation where byte order is wanted.
+
+    References:
+        https://www.sqlite.org/datatype3.html#collating_sequences
+        https://www.postgresql.org/docs/current/collation.html
+    """
+
+    name = "collation-order"
+    title = "text sorts by bytes on one side and by collation on the other"
+    instead = 'ORDER BY lower(name), name; or a column COLLATE "C" on PostgreSQL'
+    kinds = frozenset({"order", "rows"})
+    _SCHEMA: Mapping[str, str] = {
+        "sqlite": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE);"
+        " INSERT INTO people VALUES (1, 'Grace'), (2, 'alan'), (3, 'Bo');",
+        "postgres": 'CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT COLLATE "C");'
+        " INSERT INTO people VALUES (1, 'Grace'), (2, 'alan'), (3, 'Bo');",
+    }
+    specimens = (
+        Specimen(["SELECT name FROM people ORDER BY name"], _SCHEMA),
+        Specimen(["SELECT id, name FROM people ORDER BY name DESC LIMIT 1"], _SCHEMA),
+        Specimen(["SELECT min(name) FROM people"], _SCHEMA),
+        Specimen(["SELECT id FROM people WHERE name > 'b' ORDER BY id"], _SCHEMA),
+    )
+    near_misses = (
+        Specimen(["SELECT name FROM people ORDER BY lower(name), id"], _SCHEMA),
+        Specimen(["SELECT name FROM people ORDER BY id"], _SCHEMA),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.divergence.difference is None or evidence.postgres is None:
+            return False
+        return self._sorts(evidence) or self._compares(evidence)
+
+    def _sorts(self, evidence: Evidence) -> bool:
+        """Return whether a text sort key of the two results is in byte order on one side only."""
+        sqlite, postgres = evidence.sqlite, evidence.postgres
+        shape = syntax.shape(evidence.text, "postgres", (postgres.columns if postgres else None) or ())
+        if sqlite is None or postgres is None or not shape.ordered:
+            return False
+        for key in shape.keys:
+            if key.column is None or evidence.kind == "rows":
+                continue
+            sides = [[row[key.column] for row in s.values if row[key.column] is not None] for s in (sqlite, postgres)]
+            if not all(isinstance(value, str) for side in sides for value in side):
+                return False
+            if sides[0] != sides[1]:
+                column = postgres.columns[key.column].lower() if postgres.columns else ""
+                stored = [row[column] for row in stored_rows(evidence, evidence.text) if isinstance(row.get(column), str)]
+                return _byte_order(sides[0]) != _byte_order(sides[1]) or self._case([*sides[0], *sides[1], *stored])
+        return self._hidden_key(evidence, shape)
+
+    def _hidden_key(self, evidence: Evidence, shape: syntax.Shape) -> bool:
+        """Return whether the statement sorts by a column that it does not show, with texts of mixed case."""
+        from sqlglot import expressions as exp
+
+        shown = {index for key in shape.keys if (index := key.column) is not None}
+        if shown and evidence.kind == "order" and not shape.limited:
+            return False
+        for term in _sort_terms(evidence):
+            column = term.this if isinstance(term, exp.Collate) else term
+            if not isinstance(column, exp.Column):
+                continue
+            values = {row.get(column.name.lower()) for row in stored_rows(evidence, evidence.text)}
+            texts = [value for value in values if isinstance(value, str)]
+            if len(texts) > 1 and self._case(texts):
+                return True
+        return False
+
+    def _compares(self, evidence: Evidence) -> bool:
+        """Return whether a column that only SQLite folds is compared by size, or its least or greatest taken."""
+        from sqlglot import expressions as exp
+
+        if evidence.kind != "rows":
+            return False
+        for node in evidence.find(exp.LT, exp.GT, exp.LTE, exp.GTE, exp.Between, exp.Min, exp.Max):
+            for column in node.find_all(exp.Column):
+                values = {row.get(column.name.lower()) for row in stored_rows(evidence, evidence.text)}
+                texts = [value for value in values if isinstance(value, str)]
+                found = [evidence.column(column.name, b, sorted(syntax.tables(evidence.text))) for b in BACKENDS]
+                if len(texts) > 1 and self._case(texts) and any(one and one.collation for one in found):
+                    return True
+        return False
+
+    def _case(self, texts: list[str]) -> bool:
+        """Return whether sorting these by bytes and by language differs."""
+        return sorted(texts) != sorted(texts, key=lambda text: (re.sub(r"\W", "", text).lower(), text))
+
+
+class CollateNocase(Rule):
+    """COLLATE NOCASE (or RTRIM, BINARY) in a statement or in a column's declaration.
+
+    What differs:
+        PostgreSQL has no collation of that name and fails (42704). Where the column is declared NOCASE on
+        SQLite alone, `=`, IN, UNIQUE, DISTINCT and GROUP BY ignore case there and nowhere else.
+
+    Why:
+        NOCASE, RTRIM and BINARY are collations that only SQLite has; PostgreSQL's come from ICU or the
+        operating system, and ignoring case needs a nondeterministic collation or the citext extension.
+
+    Instead:
+        Compare and index the folded text, on both:
+
+            SELECT id FROM people WHERE lower(name) = lower('ADA')
+            CREATE UNIQUE INDEX people_name ON people (lower(name))
+
+    References:
+        https://www.sqlite.org/datatype3.html#collating_sequences
+        https://www.postgresql.org/docs/current/collation.html#COLLATION-NONDETERMINISTIC
+    """
+
+    name = "collate-nocase"
+    title = "COLLATE NOCASE exists on SQLite only"
+    instead = "lower(column) = lower(?), and a unique index on lower(column)"
+    kinds = frozenset({"error", "outcome", "rows", "rowcount", "state"})
+    priority = 1
+    _SCHEMA: Mapping[str, str] = {
+        "sqlite": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE UNIQUE);"
+        " INSERT INTO people VALUES (1, 'Ada'), (2, 'alan');",
+        "postgres": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT UNIQUE);"
+        " INSERT INTO people VALUES (1, 'Ada'), (2, 'alan');",
+    }
+    specimens = (
+        Specimen(["SELECT name FROM people ORDER BY name COLLATE NOCASE"], _NAMES),
+        Specimen(["CREATE TABLE tags (name TEXT COLLATE NOCASE)"]),
+        Specimen([("SELECT id FROM people WHERE name = ?", ("ADA",))], _SCHEMA),
+        Specimen([("INSERT INTO people VALUES (3, ?)", ("ADA",)), "COMMIT"], _SCHEMA),
+    )
+    near_misses = (
+        Specimen([("SELECT id FROM people WHERE lower(name) = lower(?)", ("ADA",))], _SCHEMA),
+        Specimen([("SELECT id FROM people WHERE name = ?", ("Ada",))], _SCHEMA),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if said(sole_error(evidence, "postgres", "42704"), r'collation "\w+" (for encoding .* )?does not exist'):
+            return True
+        folded = self._folded_columns(evidence)
+        if not folded:
+            return False
+        if evidence.kind in ("error", "outcome"):
+            failure = sole_error(evidence, "sqlite")
+            found = said(failure, r"UNIQUE constraint failed: (.*)")
+            return found is not None and any(f".{name}" in found[1].lower() for name in folded)
+        values = [value for row in stored_rows(evidence, self._text(evidence)) for n, value in row.items() if n in folded]
+        words = set(re.findall(r"'([^']+)'", self._text(evidence)))
+        for statement in suspects(evidence, "sqlite"):
+            for query in queries(statement, "sqlite"):
+                words |= {v for params in query.sets for v in params.values() if isinstance(v, str)}
+        texts = {value for value in values if isinstance(value, str)}
+        asked = any(word.lower() == text.lower() and word != text for word in words for text in texts)
+        return asked or len({text.lower() for text in texts}) < len(texts)
+
+    def _text(self, evidence: Evidence) -> str:
+        return evidence.sql("sqlite") or evidence.text
+
+    def _folded_columns(self, evidence: Evidence) -> set[str]:
+        """Return the columns of the statement's tables that SQLite compares without case."""
+        from sqlglot import expressions as exp
+
+        found = set()
+        tables = sorted(syntax.tables(self._text(evidence)) | ({evidence.divergence.table or ""} - {""}))
+        catalog = evidence.catalogs.get("sqlite")
+        for name in tables:
+            table = None if catalog is None else catalog.table(name)
+            for column in () if table is None else table.columns:
+                if (column.collation or "").upper() == "NOCASE":
+                    found.add(column.name.lower())
+        for node in evidence.find(exp.Collate):
+            found |= {column.name.lower() for column in node.find_all(exp.Column)}
+        if not re.search(r"\b(WHERE|DISTINCT|GROUP|IN|INSERT|JOIN|UPDATE|UNION)\b", self._text(evidence), re.I):
+            return set()
+        return found
+
+
+class CaseBeyondAscii(Rule):
+    """lower() or upper() of text with letters beyond A to Z.
+
+    What differs:
+        SQLite changes the case of the 26 ASCII letters only: upper('é') is 'é'. PostgreSQL follows the
+        collation and gives 'É'. Stored folded text, and searches that fold, part; so does ILIKE.
+
+    Why:
+        SQLite is built without Unicode tables unless the ICU extension is loaded; PostgreSQL uses those of
+        the locale provider (with the "C" locale of libc it folds ASCII only, too).
+
+    Instead:
+        Fold in the application, before storing and before searching, into a column of its own:
+
+            SELECT name FROM people WHERE name_folded = ?
+
+        with `name.casefold()` as the value on both sides.
+
+    References:
+        https://www.sqlite.org/lang_corefunc.html#lower
+        https://www.postgresql.org/docs/current/functions-string.html
+    """
+
+    name = "case-beyond-ascii"
+    title = "lower() and upper() know only A to Z on SQLite"
+    instead = "fold in the application (str.casefold) and store the folded text"
+    kinds = frozenset({"rows", "order", "state", "rowcount"})
+    priority = 2
+    _SCHEMA: Mapping[str, str] = {
+        "sqlite": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);"
+        " INSERT INTO people VALUES (1, 'Émile'), (2, 'Zoë');",
+        "postgres": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT COLLATE pg_c_utf8);"
+        " INSERT INTO people VALUES (1, 'Émile'), (2, 'Zoë');",
+    }
+    specimens = (
+        Specimen(["SELECT upper(name) FROM people ORDER BY id"], _SCHEMA),
+        Specimen([("SELECT id FROM people WHERE lower(name) = ?", ("émile",))], _SCHEMA),
+        Specimen(["UPDATE people SET name = upper(name)", "COMMIT"], _SCHEMA),
+    )
+    near_misses = (Specimen(["SELECT upper(name) FROM people WHERE id = 3"], _SCHEMA),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        texts = [statement.sql for backend in BACKENDS for statement in suspects(evidence, backend)]
+        if not any(calls(text, "lower", "upper", "initcap") or "ILIKE" in text.upper() for text in texts):
+            return False
+        differing = pairs(evidence)
+        if differing and any(isinstance(p.sqlite, str) and isinstance(p.postgres, str) for p in differing):
+            return all(
+                isinstance(p.sqlite, str) and isinstance(p.postgres, str) and p.sqlite != p.postgres
+                and p.sqlite.lower() == p.postgres.lower() and not (p.sqlite + p.postgres).isascii()
+                for p in differing
+            )  # fmt: skip
+        wanted = [v for b in BACKENDS for s in suspects(evidence, b) for q in queries(s, b) for p in q.sets for v in p.values()]
+        wanted += [literal for text in texts for literal in re.findall(r"'([^']*)'", text)]
+        stored = (v for text in texts[:1] for row in stored_rows(evidence, text) for v in row.values())
+        known = [v for v in (*wanted, *stored) if isinstance(v, str) and _beyond(v)]
+        return bool(known)
+
+
+def _beyond(text: str) -> bool:
+    """Return whether the text has a letter beyond ASCII that has two cases."""
+    return any(ord(char) > 127 and char.lower() != char.upper() for char in text)
+
+
+# ------------------------------------------------------------------------------------------ blanks and length
+
+
+class CharPadding(Rule):
+    """A CHAR(n) column that is compared, measured or read as if it kept its text.
+
+    What differs:
+        PostgreSQL fills CHAR(n) with blanks up to n and shows them; SQLite stores the text as it is. What is
+        read back differs by trailing blanks, and concatenation differs with it.
+
+    Why:
+        SQLite gives CHAR(20) the affinity TEXT and ignores the length. PostgreSQL's character(n) is
+        blank-padded; the blanks do not count in comparisons and are removed when it becomes text.
+
+    Instead:
+        Declare VARCHAR(n) or TEXT on both:
+
+            CREATE TABLE countries (code VARCHAR(3) PRIMARY KEY)
+
+    References:
+        https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+        https://www.postgresql.org/docs/current/datatype-character.html
+    """
+
+    name = "char-padding"
+    title = "CHAR(n) is filled with blanks on PostgreSQL only"
+    instead = "VARCHAR(n) or TEXT"
+    kinds = frozenset({"rows", "state", "order"})
+    priority = 2
+    _CODES = "CREATE TABLE codes (id INTEGER PRIMARY KEY, code CHAR(5)); INSERT INTO codes VALUES (1, 'ab');"
+    specimens = (
+        Specimen(["SELECT code FROM codes"], _CODES),
+        Specimen([("INSERT INTO codes VALUES (?, ?)", (2, "xyz")), "COMMIT"], _CODES),
+        Specimen(["SELECT id FROM codes WHERE code = 'ab  '"], _CODES),
+        Specimen(["SELECT id FROM codes WHERE code LIKE 'ab'"], _CODES),
+    )
+    near_misses = (
+        Specimen(["SELECT code FROM codes"], _CODES.replace("CHAR(5)", "VARCHAR(5)")),
+        Specimen(["SELECT id FROM codes WHERE code = 'ab'"], _CODES),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        differing = [p for p in pairs(evidence) if isinstance(p.sqlite, str) and isinstance(p.postgres, str)]
+        if differing and all(p.sqlite.rstrip(" ") == p.postgres.rstrip(" ") for p in differing):
+            return any("char" in families(evidence, p.column) for p in differing)
+        from sqlglot import expressions as exp
+
+        tables = sorted(syntax.tables(evidence.text))
+        for node in evidence.find(exp.EQ, exp.NEQ, exp.Like, exp.In, exp.Length):
+            for column in node.find_all(exp.Column):
+                found = evidence.column(column.name, "postgres", tables)
+                if found is not None and re.match(r"(CHARACTER|CHAR|BPCHAR)(?! ?VARYING)\b", found.type):
+                    return True
+        return False
+
+
+class DeclaredLength(Rule):
+    """Text that is longer than its column is declared.
+
+    What differs:
+        PostgreSQL refuses it (22001, value too long for type character varying(10)); SQLite stores it whole.
+
+    Why:
+        SQLite reads the declared type for its affinity and ignores the number in brackets. PostgreSQL
+        enforces it and shortens nothing except trailing blanks.
+
+    Instead:
+        Let both check, and check in the application first:
+
+            CREATE TABLE tags (name VARCHAR(10) CHECK (length(name) <= 10))
+
+        or declare TEXT where the length does not matter.
+
+    References:
+        https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+        https://www.postgresql.org/docs/current/datatype-character.html
+    """
+
+    name = "declared-length"
+    title = "VARCHAR(n) limits the length on PostgreSQL only"
+    instead = "a longer column or TEXT, and CHECK (length(name) <= n) on both"
+    kinds = frozenset({"error", "outcome"})
+    _TAGS = "CREATE TABLE tags (id INTEGER PRIMARY KEY, name VARCHAR(5));"
+    specimens = (Specimen([("INSERT INTO tags (id, name) VALUES (?, ?)", (1, "overlong"))], _TAGS),)
+    near_misses = (Specimen([("INSERT INTO tags (id, name) VALUES (?, ?)", (1, "short")), "COMMIT"], _TAGS),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        return said(sole_error(evidence, "postgres", "22001"), "value too long") is not None
+
+
+class NulCharacter(Rule):
+    r"""A NUL character (\0) in text.
+
+    What differs:
+        SQLite stores it (and many of its functions stop reading at it); psycopg2 refuses the parameter with
+        a ValueError, and PostgreSQL refuses it in JSON and in every other way (22021, 22P05).
+
+    Why:
+        PostgreSQL's text types cannot hold the character with code 0; SQLite's text has a length.
+
+    Instead:
+        Remove it before storing, or store bytes (BLOB on SQLite, BYTEA on PostgreSQL):
+
+            INSERT INTO notes (body) VALUES (?)
+
+        with `body.replace("\0", "")` as the value.
+
+    References:
+        https://www.sqlite.org/nulinstr.html
+        https://www.postgresql.org/docs/current/datatype-character.html
+    """
+
+    name = "nul-character"
+    title = "text with a NUL character is refused by PostgreSQL"
+    instead = 'text.replace("\\0", "") before storing, or a bytes column'
+    kinds = frozenset({"error", "outcome"})
+    _NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT);"
+    specimens = (Specimen([("INSERT INTO notes VALUES (?, ?)", (1, "a\0b"))], _NOTES),)
+    near_misses = (Specimen([("INSERT INTO notes VALUES (?, ?)", (1, "ab\x01")), "COMMIT"], _NOTES),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = sole_error(evidence, "postgres")
+        if said(failure, r"NUL \(0x00\)|invalid byte sequence .*0x00|null character not permitted"):
+            return True
+        return failure is not None and failure.sqlstate == "22P05"
+
+
+# --------------------------------------------------------------------------------- parts and concatenation
+
+
+class SubstrStart(Rule):
+    """substr() with a start below 1 or a negative length.
+
+    What differs:
+        SQLite counts a negative start from the end (substr('abc', -2) is 'bc') and reads a negative length
+        as the characters before; PostgreSQL counts positions below 1 in front of the text, so that the same
+        call gives 'abc', and refuses a negative length (22011).
+
+    Why:
+        The standard defines positions below 1 as empty places; SQLite's counting from the end is its own.
+
+    Instead:
+        Compute the start from the length:
+
+            SELECT substr(code, length(code) - 1, 2) FROM parts
+
+    References:
+        https://www.sqlite.org/lang_corefunc.html#substr
+        https://www.postgresql.org/docs/current/functions-string.html
+    """
+
+    name = "substr-start"
+    title = "substr() with a start below 1 or a negative length"
+    instead = "substr(text, length(text) - n + 1, n) for the last n characters"
+    kinds = frozenset({"rows", "state", "error", "outcome", "order", "rowcount"})
+    _PARTS = "CREATE TABLE parts (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO parts VALUES (1, 'abc');"
+    specimens = (
+        Specimen(["SELECT substr(code, -2) FROM parts"], _PARTS),
+        Specimen([("SELECT id FROM parts WHERE substr(code, ?, 1) = 'c'", (-1,))], _PARTS),
+        Specimen(["SELECT substr(code, 2, -1) FROM parts"], _PARTS),
+        Specimen(["UPDATE parts SET code = substring(code, -2, 2)", "COMMIT"], _PARTS),
+    )
+    near_misses = (Specimen(["SELECT substr(code, length(code) - 1, 2), substr(code, 0, 2) FROM parts"], _PARTS),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind in ("error", "outcome"):
+            return sole_error(evidence, "postgres", "22011") is not None
+        from sqlglot import expressions as exp
+
+        for statement in suspects(evidence, "sqlite"):
+            for query in queries(statement, "sqlite"):
+                for node in query.tree.find_all(exp.Substring):
+                    if any(self._below(node.args.get(part), query, limit) for part, limit in (("start", 1), ("length", 0))):
+                        return True
+        return False
+
+    def _below(self, node: Any, query: Query, limit: int) -> bool:
+        from sqlglot import expressions as exp
+
+        if node is None:
+            return False
+        if isinstance(node, exp.Neg):
+            return True
+        try:
+            value = evaluate(node, {}, query.first)
+        except Unreadable:
+            return False
+        return isinstance(value, int) and value < limit
+
+
+class ConcatNumbers(Rule):
+    """|| between two values of which none is text.
+
+    What differs:
+        SQLite turns both into text; PostgreSQL has no || for two numbers, dates or booleans and fails
+        (42883, operator does not exist: integer || integer).
+
+    Why:
+        SQLite's || is always text. PostgreSQL looks for an operator for the operands' types, and needs one
+        of them to be text (for arrays and jsonb it means another thing).
+
+    Instead:
+        Say that it is text:
+
+            SELECT CAST(year AS TEXT) || '-' || CAST(month AS TEXT) FROM periods
+
+    References:
+        https://www.sqlite.org/lang_expr.html#operators
+        https://www.postgresql.org/docs/current/functions-string.html
+    """
+
+    name = "concat-numbers"
+    title = "|| of values that are not text fails on PostgreSQL"
+    instead = "CAST(a AS TEXT) || CAST(b AS TEXT)"
+    kinds = frozenset({"error", "outcome"})
+    _PERIODS = "CREATE TABLE periods (id INTEGER PRIMARY KEY, month INTEGER); INSERT INTO periods VALUES (1, 5);"
+    specimens = (
+        Specimen(["SELECT id || month FROM periods"], _PERIODS),
+        Specimen([("SELECT id || ? FROM periods", (7,))], _PERIODS),
+    )
+    near_misses = (Specimen(["SELECT id || '-' || month FROM periods"], _PERIODS),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        missing = missing_operator(sole_error(evidence, "postgres", "42883", "42725"))
+        return missing is not None and missing.symbol == "||"
+
+
+class ConcatNull(Rule):
+    """concat() on one side and || on the other, with a NULL among the parts.
+
+    What differs:
+        `a || b` is NULL when one part is NULL, on both databases; concat(a, b) leaves NULLs out. A branch
+        that uses one on each side returns NULL here and text there.
+
+    Why:
+        || follows the rule that NULL makes everything NULL; concat() and concat_ws() were made to ignore it.
+
+    Instead:
+        || with coalesce, on both:
+
+            SELECT coalesce(first, '') || ' ' || coalesce(last, '') FROM people
+
+    References:
+        https://www.sqlite.org/lang_expr.html#operators
+        https://www.postgresql.org/docs/current/functions-string.html
+    """
+
+    name = "concat-null"
+    title = "concat() ignores NULL, || does not"
+    instead = "coalesce(a, '') || coalesce(b, '') on both"
+    kinds = frozenset({"rows", "state", "order"})
+    _FULL = "CREATE TABLE full_names (id INTEGER, first TEXT, last TEXT); INSERT INTO full_names VALUES (1, 'Ada', NULL);"
+    specimens = (
+        Specimen([{"sqlite": "SELECT first || last AS n FROM full_names", "postgres": "SELECT concat(first, last) AS n FROM full_names"}], _FULL),
+    )  # fmt: skip
+    near_misses = (Specimen(["SELECT coalesce(first, '') || coalesce(last, '') AS n FROM full_names"], _FULL),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        sides = [any(calls(s.sql, "concat", "concat_ws", "format") for s in suspects(evidence, b)) for b in BACKENDS]
+        if sides[0] == sides[1]:
+            return False
+        plain = BACKENDS[sides.index(False)]
+        if not any("||" in statement.sql for statement in suspects(evidence, plain)):
+            return False
+        return any((p.sqlite is None) != (p.postgres is None) for p in all_pairs(evidence))
+
+
+class NumberAsText(Rule):
+    """A number, boolean or time that becomes text inside SQL.
+
+    What differs:
+        CAST(x AS TEXT) and || write values in each database's own way: 1.0 on SQLite is 1 on PostgreSQL
+        (double precision), true is '1' here and 'true' there, a timestamp may show a fraction or a zone.
+
+    Why:
+        SQLite has no boolean and no decimal type and always writes a real number with a fraction.
+
+    Instead:
+        Read the value itself and write it as text in the application; for booleans:
+
+            SELECT CASE WHEN active THEN 'yes' ELSE 'no' END FROM accounts
+
+    References:
+        https://www.sqlite.org/datatype3.html#storage_classes_and_datatypes
+        https://www.postgresql.org/docs/current/functions-formatting.html
+    """
+
+    name = "number-as-text"
+    title = "numbers and booleans are written as text differently"
+    instead = "return the value and format it in the application"
+    kinds = frozenset({"rows", "state", "order"})
+    _SCHEMA = (
+        "CREATE TABLE rates (id INTEGER PRIMARY KEY, rate DOUBLE PRECISION, active BOOLEAN);"
+        " INSERT INTO rates VALUES (1, 2.0, TRUE);"
+    )
+    specimens = (
+        Specimen(["SELECT 'x' || rate FROM rates"], _SCHEMA),
+        Specimen(["SELECT CAST(active AS TEXT) FROM rates"], _SCHEMA),
+    )
+    near_misses = (Specimen(["SELECT 'x' || id, CAST(id AS TEXT) FROM rates"], _SCHEMA),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        texts = [s.sql for b in BACKENDS for s in suspects(evidence, b)]
+        if not any(re.search(r"\|\||::\s*(text|varchar)|\bCAST\s*\(.*\bAS\s+(TEXT|VARCHAR)", t, re.I | re.S) for t in texts):
+            return False
+        differing = pairs(evidence)
+        if not differing or not all(isinstance(p.sqlite, str) and isinstance(p.postgres, str) for p in differing):
+            return False
+        return all(_same_reading(p.sqlite, p.postgres) for p in differing)
+
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.I)
+
+
+def _same_reading(left: str, right: str) -> bool:
+    """Return whether two texts are the same apart from how a number or a boolean in them is written."""
+
+    def normal(text: str) -> str:
+        words = re.sub(r"\btrue", "1", re.sub(r"\bfalse", "0", text.lower()))
+        return _NUMBER.sub(lambda m: f"{float(m[0]):.12g}", words)
+
+    return left != right and normal(left) == normal(right)
+
+
+class StandardTextSyntax(Rule):
+    """substring(x FROM n), position(a IN b), trim(BOTH ...), overlay() or E'...' sent to SQLite.
+
+    What differs:
+        SQLite knows these only as plain functions with commas, or not at all, and fails with a syntax error
+        (or takes IN for a table: no such table; or E for a column: no such column).
+
+    Why:
+        The standard gives these functions keywords of their own, which SQLite's parser leaves out.
+
+    Instead:
+        The forms with commas, which both know:
+
+            SELECT substr(name, 1, 3), trim(name, 'x'), replace(name, 'a', 'b') FROM people
+
+    References:
+        https://www.sqlite.org/lang_corefunc.html
+        https://www.postgresql.org/docs/current/functions-string.html
+    """
+
+    name = "standard-text-syntax"
+    title = "substring(FROM), position(IN), trim(BOTH), E'' fail on SQLite"
+    instead = "substr(text, start, length), trim(text, chars), the character itself"
+    kinds = frozenset({"error", "outcome"})
+    specimens = (
+        Specimen(["SELECT substring(name FROM 1 FOR 2) FROM people"], _NAMES),
+        Specimen(["SELECT position('a' IN name) FROM people"], _NAMES),
+        Specimen(["SELECT trim(BOTH 'A' FROM name) FROM people"], _NAMES),
+        Specimen([r"SELECT id FROM people WHERE name <> E'\n'"], _NAMES),
+    )
+    near_misses = (Specimen(["SELECT substr(name, 1, 2), trim(name, 'A') FROM people ORDER BY id"], _NAMES),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = sole_error(evidence, "sqlite")
+        if failure is None:
+            return False
+        text = bare(evidence.sql("sqlite"))
+        if said(failure, r"no such column: E$|near \"''?\"?") and re.search(r"\bE''", text):
+            return True
+        if said(failure, "no such table") and re.search(r"\bposition\s*\([^()]*\bIN\b", text, re.I):
+            return True
+        if near(failure) is None:
+            return False
+        keyword = r"\b(substring|overlay)\s*\([^()]*(\([^()]*\)[^()]*)*\b(FROM|PLACING|FOR|SIMILAR)\b"
+        if re.search(keyword, text, re.I) or re.search(r"\bposition\s*\([^()]*\bIN\b", text, re.I):
+            return True
+        return re.search(r"\btrim\s*\(\s*(BOTH|LEADING|TRAILING)\b|\btrim\s*\([^()]*\bFROM\b", text, re.I) is not None
+

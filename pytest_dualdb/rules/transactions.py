@@ -1,0 +1,680 @@
+"""Why transactions, savepoints and locks behave differently."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from pytest_dualdb import syntax
+from pytest_dualdb.recording import Backend, Statement
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.rules.constraints import violated_columns, violated_table, violation
+from pytest_dualdb.rules.ddl import ERROR, at, has
+from pytest_dualdb.rules.facts import OTHER, bare, said
+
+_ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT UNIQUE); INSERT INTO item VALUES (1, 'a');"
+_END = re.compile(r"\s*(COMMIT|END|ROLLBACK|ABORT)\b(?!.*\bTO\b)", re.I | re.S)
+_BEGIN = re.compile(r"\s*(BEGIN|START\s+TRANSACTION|SAVEPOINT)\b", re.I)
+_PLAIN_WRITE = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/)*(INSERT|UPDATE|DELETE|REPLACE)\b", re.I | re.S)
+
+
+def ending(statements: Sequence[Statement], index: int) -> Statement | None:
+    """Return the commit or rollback that ended the transaction of a statement, None if nothing did."""
+    own = statements[index]
+    return next((s for s in statements[index + 1 :] if s.connection == own.connection and _ends(s)), None)
+
+
+def _ends(statement: Statement) -> bool:
+    return statement.kind in ("commit", "rollback") or bool(_END.match(statement.sql))
+
+
+def kept(end: Statement | None) -> bool:
+    """Return whether an end of a transaction kept its work."""
+    if end is None or end.error is not None or end.aborted:
+        return False
+    return end.kind == "commit" or bool(re.match(r"\s*(COMMIT|END)\b", end.sql, re.I))
+
+
+def in_transaction(statements: Sequence[Statement], index: int) -> bool:
+    """Return whether sqlite3 had opened a transaction before this statement.
+
+    The driver opens one before INSERT, UPDATE, DELETE and REPLACE, and for nothing else
+    (https://docs.python.org/3/library/sqlite3.html#sqlite3-transaction-control-isolation-level).
+    """
+    for earlier in reversed(statements[:index]):
+        if earlier.connection != statements[index].connection:
+            continue
+        if _ends(earlier) or earlier.kind == "script":
+            return False
+        if _BEGIN.match(earlier.sql) or _PLAIN_WRITE.match(earlier.sql):
+            return True
+    return False
+
+
+class AbortedTransaction(Rule):
+    """A statement after an error in the same transaction.
+
+    What differs:
+        PostgreSQL refuses everything up to the rollback (25P02); SQLite goes on.
+    Why:
+        A failed statement aborts PostgreSQL's transaction. SQLite undoes the statement alone.
+    Instead:
+        Roll back after an error, or shield the statement that may fail: ``SAVEPOINT attempt``, the statement,
+        ``ROLLBACK TO SAVEPOINT attempt`` when it failed, ``RELEASE SAVEPOINT attempt``. For a duplicate,
+        ``INSERT INTO item (id, code) VALUES (1, 'a') ON CONFLICT DO NOTHING`` has no error.
+    References:
+        https://www.sqlite.org/lang_transaction.html
+        https://www.postgresql.org/docs/current/tutorial-transactions.html
+        https://www.postgresql.org/docs/current/sql-savepoint.html
+    """
+
+    name = "aborted-transaction"
+    title = "after an error PostgreSQL refuses the rest of the transaction"
+    instead = "ROLLBACK, or a SAVEPOINT around what may fail, or ON CONFLICT DO NOTHING"
+    kinds = frozenset({"error", "outcome"})
+    priority = 30
+    specimens = (
+        Specimen(["INSERT INTO item VALUES (1, 'a')", "SELECT code FROM item", "ROLLBACK"], _ITEM),
+        Specimen(["SELECT nothing FROM item", ("UPDATE item SET code = ?", ("b",)), "ROLLBACK"], _ITEM),
+    )
+    near_misses = (
+        Specimen(["INSERT INTO item VALUES (1, 'a')", "ROLLBACK", "SELECT code FROM item"], _ITEM),
+        Specimen(
+            [
+                "INSERT INTO item VALUES (2, 'b')", "SAVEPOINT attempt", "INSERT INTO item VALUES (1, 'a')",
+                "ROLLBACK TO SAVEPOINT attempt", "RELEASE SAVEPOINT attempt", "SELECT code FROM item", "COMMIT",
+            ],
+            _ITEM,
+        ),
+    )  # fmt: skip
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        return failure is not None and failure.sqlstate == "25P02"
+
+
+class CommitOfAborted(Rule):
+    """A commit after an error that was swallowed.
+
+    What differs:
+        PostgreSQL's COMMIT of an aborted transaction is a ROLLBACK, without an error: all work since the
+        transaction began is gone. SQLite commits what succeeded.
+    Why:
+        A failed statement aborts PostgreSQL's transaction; psycopg2's commit() does not look at the answer.
+    Instead:
+        Let the error out and roll back, or shield the statement that may fail by ``SAVEPOINT attempt`` and
+        ``ROLLBACK TO SAVEPOINT attempt``. For a duplicate,
+        ``INSERT INTO item (id, code) VALUES (1, 'a') ON CONFLICT DO NOTHING`` has no error.
+    References:
+        https://www.sqlite.org/lang_transaction.html
+        https://www.postgresql.org/docs/current/sql-commit.html
+        https://www.postgresql.org/docs/current/sql-savepoint.html
+    """
+
+    name = "commit-of-aborted"
+    title = "COMMIT after a swallowed error is a ROLLBACK on PostgreSQL"
+    instead = "ROLLBACK on error, or a SAVEPOINT around what may fail"
+    kinds = frozenset({"state", "rows", "rowcount", "error"})
+    priority = 25
+    specimens = (
+        Specimen(["INSERT INTO item VALUES (2, 'b')", "INSERT INTO item VALUES (3, 'a')", "COMMIT"], _ITEM),
+        Specimen(
+            ["DELETE FROM item", "INSERT INTO nowhere VALUES (1)", "COMMIT", "SELECT count(*) FROM item"], _ITEM
+        ),
+    )
+    near_misses = (
+        Specimen(
+            ["INSERT INTO item VALUES (2, 'b')", "COMMIT", "INSERT INTO item VALUES (3, 'a')", "ROLLBACK"], _ITEM
+        ),
+        Specimen(["INSERT INTO item VALUES (2, 'b')", "INSERT INTO item VALUES (3, 'c')", "COMMIT"], _ITEM),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "error" and (evidence.postgres is None or evidence.postgres.aborted):
+            return False
+        named = evidence.divergence.table
+        tables = {named} if named else syntax.tables(evidence.text)
+        return any(tables & syntax.tables(s.sql) for s in self._lost(evidence))
+
+    def _lost(self, evidence: Evidence) -> Iterator[Statement]:
+        """Yield the statements of the PostgreSQL half whose work such a commit threw away."""
+        statements = evidence.before("postgres") if evidence.kind != "state" else evidence.recordings["postgres"].statements
+        for index, statement in enumerate(statements):
+            if _writes(statement):
+                end = ending(statements, index)
+                if end is not None and end.aborted and not re.match(r"\s*(ROLLBACK|ABORT)\b", end.sql, re.I):
+                    yield statement
+
+
+def _writes(statement: Statement) -> bool:
+    return syntax.verb(statement.sql) in syntax.WRITES | syntax.DEFINES
+
+
+class TransactionalDdl(Rule):
+    """CREATE, ALTER or DROP that a rollback should undo, or that nobody commits.
+
+    What differs:
+        sqlite3 runs the statement outside of a transaction: it is final at once. With psycopg2 it is part of
+        a transaction: a rollback undoes it, and without a commit it is lost.
+    Why:
+        sqlite3 opens a transaction by itself only before INSERT, UPDATE, DELETE and REPLACE. The database
+        could do more: in a transaction begun by hand SQLite's DDL is transactional too.
+    Instead:
+        Execute ``BEGIN`` before the DDL on the SQLite connection, and commit afterwards on both:
+        ``CREATE TABLE tag (name TEXT)``, then commit.
+    References:
+        https://www.sqlite.org/lang_transaction.html
+        https://docs.python.org/3/library/sqlite3.html#transaction-control
+        https://www.postgresql.org/docs/current/sql-begin.html
+    """
+
+    name = "transactional-ddl"
+    title = "DDL is final at once on SQLite, undone by a rollback on PostgreSQL"
+    instead = "BEGIN before the DDL on SQLite, COMMIT after it on both"
+    kinds = frozenset({"error", "state", "rows"})
+    priority = 15
+    specimens = (
+        Specimen(["CREATE TABLE tag (name TEXT)", "ROLLBACK", "CREATE TABLE tag (name TEXT)", "COMMIT"]),
+        Specimen(["CREATE TABLE tag AS SELECT 'a' AS name"]),
+        Specimen(["ALTER TABLE item ADD COLUMN note TEXT", "ROLLBACK", "SELECT note FROM item", "ROLLBACK"], _ITEM),
+        Specimen(["DROP TABLE item", "ROLLBACK", "SELECT code FROM item", "ROLLBACK"], _ITEM),
+    )
+    near_misses = (
+        Specimen(["CREATE TABLE tag (name TEXT)", "COMMIT", "INSERT INTO tag VALUES ('a')", "COMMIT"]),
+        Specimen([{"sqlite": "BEGIN"}, "CREATE TABLE tag (name TEXT)", "ROLLBACK", "CREATE TABLE tag (name TEXT)", "COMMIT"]),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "error":
+            sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
+            if (sqlite is None) == (postgres is None):
+                return False
+            found = said(sqlite, r"^(?:table|index|view|trigger|there is already .*?) [\"\[]?([\w.]+)[\"\]]? already exists") or said(
+                sqlite, r"^(?:no such (?:table|column)|duplicate column name): ([\w.]+)"
+            )
+            found = found or said(postgres, r'^(?:relation|column|table) "?([\w.]+)"?.* does not exist')
+            return found is not None and self._undone(evidence, found[1].rpartition(".")[2])
+        if evidence.kind == "rows":
+            return any(self._undone(evidence, name) for name in syntax.tables(evidence.text))
+        named = evidence.divergence.table or ""
+        return evidence.divergence.difference is None and self._undone(evidence, named)
+
+    def _undone(self, evidence: Evidence, name: str) -> bool:
+        """Return whether DDL with this name stayed on SQLite without a commit, and not on PostgreSQL."""
+        sides: tuple[Backend, Backend] = ("sqlite", "postgres")
+        for backend in sides:
+            statements = evidence.recordings[backend].statements if evidence.kind == "state" else evidence.before(backend)
+            defines = [i for i, s in enumerate(statements) if s.error is None and self._defines(s.sql, name)]
+            if backend == "sqlite":
+                defines = [i for i in defines if not in_transaction(statements, i)]
+            if not any(not kept(ending(statements, i)) for i in defines):
+                return False
+        return True
+
+    def _defines(self, sql: str, name: str) -> bool:
+        if syntax.verb(sql) not in ("CREATE", "ALTER", "DROP"):
+            return False
+        return re.search(rf"\b{re.escape(name)}\b", bare(sql), re.I) is not None
+
+
+class UncommittedWork(Rule):
+    """Writes that no commit follows.
+
+    What differs:
+        One database keeps them, the other loses them.
+    Why:
+        Nothing commits, and the connections differ in what they do by themselves: one is in autocommit mode
+        (``isolation_level=None``), or sqlite3 opens no transaction for the statement, as for one that begins
+        with WITH, or its executescript commits what was open.
+    Instead:
+        End each transaction in the application: commit after ``INSERT INTO item (id, code) VALUES (2, 'b')``,
+        with the same autocommit setting on both connections.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#transaction-control
+        https://www.psycopg.org/docs/connection.html#connection.autocommit
+        https://www.postgresql.org/docs/current/sql-commit.html
+    """
+
+    name = "uncommitted-work"
+    title = "work without a commit, kept by one database only"
+    instead = "commit, and the same autocommit setting on both connections"
+    kinds = frozenset({"state", "rows"})
+    priority = 12
+    specimens = (
+        Specimen(["WITH n AS (SELECT 2 AS id) INSERT INTO item (id) SELECT id FROM n", "ROLLBACK"], _ITEM),
+        Specimen([lambda db: _autocommit_sqlite(db)], _ITEM),
+    )
+    near_misses = (
+        Specimen(["INSERT INTO item (id, code) VALUES (2, 'b')", "ROLLBACK"], _ITEM),
+        Specimen(["WITH n AS (SELECT 2 AS id) INSERT INTO item (id) SELECT id FROM n", "COMMIT"], _ITEM),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        named = evidence.divergence.table
+        tables = {named} if named else syntax.tables(evidence.text)
+        sides: tuple[Backend, Backend] = ("sqlite", "postgres")
+        open_ended = [False, False]
+        for side, backend in enumerate(sides):
+            statements = evidence.recordings[backend].statements if named else evidence.before(backend)
+            written = [i for i, s in enumerate(statements) if s.error is None and tables & syntax.written_tables(s.sql)]
+            if not written or not named and ending(statements, written[-1]) is None:
+                return False
+            open_ended[side] = not kept(ending(statements, written[-1]))
+        return all(open_ended)
+
+
+def _autocommit_sqlite(db: Any) -> None:
+    connection = db.connection
+    if db.backend == "sqlite":
+        connection.isolation_level = None
+    connection.cursor().execute("UPDATE item SET code = 'z'")
+
+
+class SavepointTransaction(Rule):
+    """A savepoint without a transaction around it.
+
+    What differs:
+        On SQLite SAVEPOINT begins a transaction and RELEASE of the outermost one commits it; PostgreSQL
+        refuses it in autocommit mode (25P01), and otherwise RELEASE commits nothing.
+    Why:
+        SQLite's savepoints are nested transactions, also on the outside. sqlite3 does not begin one before
+        SAVEPOINT, psycopg2 does.
+    Instead:
+        Begin and end the outer transaction by name: ``BEGIN`` on SQLite, ``SAVEPOINT attempt``, the work,
+        ``RELEASE SAVEPOINT attempt``, then commit on both.
+    References:
+        https://www.sqlite.org/lang_savepoint.html
+        https://www.postgresql.org/docs/current/sql-savepoint.html
+    """
+
+    name = "savepoint-transaction"
+    title = "a savepoint is a transaction of its own on SQLite only"
+    instead = "BEGIN before the savepoint, COMMIT after it"
+    kinds = frozenset({"error", "state", "rows"})
+    priority = 13
+    specimens = (
+        Specimen(
+            ["SAVEPOINT attempt", "INSERT INTO item VALUES (2, 'b')", "RELEASE SAVEPOINT attempt", "ROLLBACK"], _ITEM
+        ),
+        Specimen([lambda db: _savepoint_in_autocommit(db)], _ITEM),
+    )
+    near_misses = (
+        Specimen(
+            [
+                {"sqlite": "BEGIN"}, "SAVEPOINT attempt", "INSERT INTO item VALUES (2, 'b')", "RELEASE SAVEPOINT attempt",
+                "ROLLBACK",
+            ],
+            _ITEM,
+        ),
+    )  # fmt: skip
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "error":
+            sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
+            if (sqlite is None) == (postgres is None):
+                return False
+            if postgres is not None and postgres.sqlstate in ("25P01", "3B001"):
+                return has(evidence.sql("postgres"), r"\bSAVEPOINT\b|^\s*(RELEASE|ROLLBACK\s+TO)\b")
+            return said(sqlite, "^no such savepoint") is not None
+        statements = evidence.recordings["sqlite"].statements if evidence.kind == "state" else evidence.before("sqlite")
+        named = evidence.divergence.table
+        tables = {named} if named else syntax.tables(evidence.text)
+        for index, statement in enumerate(statements):
+            if statement.error is None and tables & syntax.written_tables(statement.sql) and self._released(statements, index):
+                return not kept(ending(statements, index))
+        return False
+
+    def _released(self, statements: Sequence[Statement], index: int) -> bool:
+        """Return whether the write is inside an outermost savepoint that was released."""
+        own = [s for s in statements[:index] if s.connection == statements[index].connection]
+        start = next((i for i in reversed(range(len(own))) if re.match(r"\s*SAVEPOINT\b", own[i].sql, re.I)), None)
+        if start is None or any(map(_ends, own[start:])) or in_transaction(own, start):
+            return False
+        return any(re.match(r"\s*RELEASE\b", s.sql, re.I) for s in statements[index:])
+
+
+def _savepoint_in_autocommit(db: Any) -> None:
+    connection = db.connection
+    if db.backend == "sqlite":
+        connection.isolation_level = None
+    else:
+        connection.autocommit = True
+    try:
+        connection.cursor().execute("SAVEPOINT attempt")
+    except Exception:
+        return
+
+
+class BeginMode(Rule):
+    """BEGIN, COMMIT or ROLLBACK with words of one database.
+
+    What differs:
+        PostgreSQL refuses BEGIN IMMEDIATE, EXCLUSIVE and DEFERRED (42601); SQLite refuses BEGIN ISOLATION
+        LEVEL, BEGIN READ ONLY, START TRANSACTION, SET TRANSACTION, COMMIT WORK and ABORT.
+    Why:
+        SQLite's modes say when to lock the file; PostgreSQL's options choose isolation and access.
+    Instead:
+        Plain ``BEGIN`` and ``COMMIT``. Ask for isolation through the driver, or lock in the PostgreSQL part
+        of the code.
+    References:
+        https://www.sqlite.org/lang_transaction.html
+        https://www.postgresql.org/docs/current/sql-begin.html
+    """
+
+    name = "begin-mode"
+    title = "BEGIN or COMMIT with words of one database"
+    instead = "plain BEGIN and COMMIT"
+    kinds = ERROR
+    priority = 5
+    specimens = (
+        Specimen(["BEGIN IMMEDIATE", "ROLLBACK"]),
+        Specimen(["START TRANSACTION", "ROLLBACK"]),
+        Specimen(["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "ROLLBACK"]),
+    )
+    near_misses = (Specimen(["BEGIN", "ROLLBACK"]),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        word = at(evidence.raised("postgres"))
+        if word in ("IMMEDIATE", "EXCLUSIVE", "DEFERRED", "CONCURRENT"):
+            return has(evidence.sql("postgres"), r"^\s*BEGIN\b")
+        if evidence.raised("postgres") is not None or not at(evidence.raised("sqlite")):
+            return False
+        return has(
+            evidence.sql("sqlite"),
+            r"^\s*(BEGIN\s+(WORK|ISOLATION|READ|NOT|TRANSACTION\s+\w)|START\s+TRANSACTION|(COMMIT|ROLLBACK|END)\s+(WORK|AND)"
+            r"|ABORT\b|(COMMIT|ROLLBACK|PREPARE)\s+(PREPARED|TRANSACTION)|SET\s+(LOCAL\s+|SESSION\s+\w+\s+AS\s+)?TRANSACTION)",
+        )
+
+
+class TransactionNesting(Rule):
+    """BEGIN inside a transaction, or COMMIT and ROLLBACK outside of one.
+
+    What differs:
+        SQLite fails (``cannot start a transaction within a transaction``, ``no transaction is active``);
+        PostgreSQL only warns.
+    Why:
+        The drivers begin transactions by themselves: psycopg2 before every statement, sqlite3 before writes.
+    Instead:
+        The connection's commit() and rollback(), which do nothing without a transaction, and
+        ``SAVEPOINT inner`` for a nested one.
+    References:
+        https://www.sqlite.org/lang_transaction.html
+        https://docs.python.org/3/library/sqlite3.html#transaction-control
+        https://www.postgresql.org/docs/current/sql-begin.html
+    """
+
+    name = "transaction-nesting"
+    title = "BEGIN within, or COMMIT without a transaction fails on SQLite"
+    instead = "connection.commit() and rollback(), SAVEPOINT for nesting"
+    kinds = ERROR
+    specimens = (
+        Specimen(["INSERT INTO item VALUES (2, 'b')", "BEGIN", "ROLLBACK"], _ITEM),
+        Specimen(["COMMIT WORK", "END TRANSACTION"], also=("begin-mode",)),
+    )
+    near_misses = (Specimen(["COMMIT", "ROLLBACK", "BEGIN", "ROLLBACK"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.raised("postgres") is not None:
+            return False
+        words = "cannot start a transaction within a transaction|no transaction is active"
+        return said(evidence.raised("sqlite"), words) is not None
+
+
+class DatabaseLocked(Rule):
+    """Two connections that write at the same time.
+
+    What differs:
+        SQLite fails with ``database is locked`` (or ``database table is locked``); PostgreSQL lets both write
+        as long as it is not the same row.
+    Why:
+        A SQLite file has one writer at a time, and a lock held across a read keeps others from writing.
+    Instead:
+        Short transactions, read rows to the end, one writing connection; ``PRAGMA journal_mode = WAL`` and a
+        longer ``timeout`` on the SQLite side help.
+    References:
+        https://www.sqlite.org/lockingv3.html
+        https://www.sqlite.org/wal.html
+        https://www.postgresql.org/docs/current/explicit-locking.html
+    """
+
+    name = "database-locked"
+    title = "SQLite has one writer at a time: database is locked"
+    instead = "short transactions and one writing connection; a longer timeout"
+    kinds = frozenset({"error", "outcome"})
+    specimens = (
+        Specimen([lambda db: _two_writers(db)], _ITEM + "INSERT INTO item VALUES (5, 'e');"),
+        Specimen([lambda db: _drop_while_reading(db)], _ITEM + "INSERT INTO item VALUES (5, 'e');"),
+    )
+    near_misses = (
+        Specimen(["UPDATE item SET code = 'b'", "COMMIT", "DELETE FROM item", "COMMIT"], _ITEM),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        return said(evidence.raised("sqlite"), r"database (table |schema )?is locked") is not None
+
+
+def _two_writers(db: Any) -> None:
+    arguments = {"timeout": 0.01} if db.backend == "sqlite" else {}
+    first, second = db.connect(**arguments), db.connect(**arguments)
+    first.cursor().execute("UPDATE item SET code = 'x' WHERE id = 1")
+    try:
+        second.cursor().execute("UPDATE item SET code = 'y' WHERE id = 5")
+    except Exception:
+        first.rollback()
+    second.rollback()
+
+
+def _drop_while_reading(db: Any) -> None:
+    reader = db.connection.cursor()
+    reader.execute("SELECT id FROM item")
+    reader.fetchone()
+    try:
+        db.connection.cursor().execute("DROP TABLE item")
+    finally:
+        reader.close()
+        db.connection.rollback()
+
+
+class SelectForUpdate(Rule):
+    """SELECT ... FOR UPDATE or LOCK TABLE.
+
+    What differs:
+        SQLite refuses both with a syntax error; PostgreSQL locks the rows or the table.
+    Why:
+        SQLite locks the whole file, from the first write of a transaction on.
+    Instead:
+        On SQLite leave it out: whoever writes first holds the file. Or check while writing, on both:
+        ``UPDATE item SET code = 'b' WHERE id = 1 AND code = 'a'`` and look at rowcount.
+    References:
+        https://www.sqlite.org/lang_transaction.html
+        https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
+    """
+
+    name = "select-for-update"
+    title = "row and table locks exist on PostgreSQL only"
+    instead = "leave FOR UPDATE out on SQLite, or check in the UPDATE's WHERE"
+    kinds = ERROR
+    specimens = (
+        Specimen(["SELECT id FROM item WHERE id = 1 FOR UPDATE SKIP LOCKED", "ROLLBACK"], _ITEM),
+        Specimen(["LOCK TABLE item IN EXCLUSIVE MODE", "ROLLBACK"], _ITEM),
+    )
+    near_misses = (Specimen(["UPDATE item SET code = 'b' WHERE id = 1 AND code = 'a'", "COMMIT"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        word = at(evidence.raised("sqlite"))
+        if word not in ("FOR", "UPDATE", "SHARE", "LOCK", "NO", "KEY") or evidence.raised("postgres") is not None:
+            return False
+        return has(evidence.sql("sqlite"), r"\bFOR\s+(UPDATE|SHARE|NO\s+KEY|KEY\s+SHARE)\b|^\s*LOCK\b")
+
+
+class ConcurrentUpdate(Rule):
+    """Transactions that get in each other's way on PostgreSQL.
+
+    What differs:
+        PostgreSQL fails with a serialization failure (40001), a deadlock (40P01), or a lock that was not to
+        be had (55P03, 57014); on SQLite one waits for the other.
+    Why:
+        PostgreSQL locks rows and runs writers at the same time. SQLite runs them one after the other.
+    Instead:
+        Try the transaction again after 40001 and 40P01, take locks in one order, end transactions before
+        another connection needs their rows.
+    References:
+        https://www.sqlite.org/isolation.html
+        https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
+        https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEADLOCKS
+    """
+
+    name = "concurrent-update"
+    title = "serialization failure, deadlock or lock timeout on PostgreSQL"
+    instead = "retry the transaction; take locks in one order"
+    kinds = frozenset({"error", "outcome"})
+    specimens = (Specimen([lambda db: _same_row(db)], _ITEM),)
+    near_misses = (Specimen(["UPDATE item SET code = 'b'", "COMMIT", "UPDATE item SET code = 'c'", "COMMIT"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        return failure is not None and failure.sqlstate in ("40001", "40P01", "55P03", "57014")
+
+
+def _same_row(db: Any) -> None:
+    first, second = db.connect(), db.connect()
+    if db.backend == "postgres":
+        first.set_session(isolation_level="REPEATABLE READ")
+    reader = first.cursor()
+    reader.execute("SELECT id FROM item")
+    reader.fetchall()
+    second.cursor().execute("UPDATE item SET code = 'x'")
+    second.commit()
+    try:
+        first.cursor().execute("UPDATE item SET code = 'y'")
+    finally:
+        first.rollback()
+
+
+class DeferredConstraint(Rule):
+    """A foreign key that one database checks at the commit.
+
+    What differs:
+        One refuses the statement at once, the other only the commit, or nothing because the parent came in
+        between.
+    Why:
+        DEFERRABLE INITIALLY DEFERRED is declared in one of the schemas only. SQLite has no ALTER or SET
+        CONSTRAINTS to change it.
+    Instead:
+        The same in both schemas: ``CREATE TABLE road (city_id INTEGER REFERENCES city (id) DEFERRABLE
+        INITIALLY DEFERRED)``; or write parents first.
+    References:
+        https://www.sqlite.org/foreignkeys.html#fk_deferred
+        https://www.postgresql.org/docs/current/sql-set-constraints.html
+    """
+
+    name = "deferred-constraint"
+    title = "foreign key that only one database checks at the commit"
+    instead = "DEFERRABLE INITIALLY DEFERRED in both schemas, or parents first"
+    kinds = ERROR
+    priority = 5
+    _SCHEMA: ClassVar[dict[str, str]] = {
+        "sqlite": "CREATE TABLE city (id INTEGER PRIMARY KEY); CREATE TABLE road (city INTEGER REFERENCES city (id));",
+        "postgres": "CREATE TABLE city (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE road (city INTEGER REFERENCES city (id) DEFERRABLE INITIALLY DEFERRED);",
+    }
+    specimens = (
+        Specimen([{"sqlite": "PRAGMA foreign_keys = ON"}, "INSERT INTO road VALUES (5)", "ROLLBACK"], _SCHEMA),
+        Specimen(["SET CONSTRAINTS ALL DEFERRED", "ROLLBACK"], _SCHEMA),
+    )
+    near_misses = (
+        Specimen(
+            [{"sqlite": "PRAGMA foreign_keys = ON"}, "INSERT INTO road VALUES (5)", "INSERT INTO city VALUES (5)", "COMMIT"],
+            _SCHEMA["postgres"],
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
+        if (sqlite is None) == (postgres is None):
+            return False
+        if at(sqlite) == "SET":
+            return has(evidence.sql("sqlite"), r"^\s*SET\s+CONSTRAINTS\b")
+        if violation(sqlite or postgres) != "foreign":
+            return False
+        tables = [violated_table(evidence, backend) for backend in OTHER]
+        deferrable = [table is not None and any(key.deferrable for key in table.foreign_keys) for table in tables]
+        return deferrable[0] != deferrable[1] and None not in tables
+
+
+class UniquePerRow(Rule):
+    """An UPDATE that moves unique values over each other.
+
+    What differs:
+        It fails on one database (23505, ``UNIQUE constraint failed``) and works on the other.
+    Why:
+        Both check a unique index row by row while they update, and they come to the rows in another order:
+        SQLite by rowid or an index, PostgreSQL as the rows lie in the table.
+    Instead:
+        Two steps over values that are free: ``UPDATE item SET id = -id - 1``, then
+        ``UPDATE item SET id = -id WHERE id < 0``.
+    References:
+        https://www.sqlite.org/lang_update.html
+        https://www.postgresql.org/docs/current/sql-createtable.html
+    """
+
+    name = "unique-per-row"
+    title = "UPDATE over its own unique values depends on the order of rows"
+    instead = "two UPDATEs over values that are free"
+    kinds = ERROR
+    specimens = (
+        Specimen(
+            ["UPDATE item SET id = id + 1", "ROLLBACK"],
+            "CREATE TABLE item (id INTEGER PRIMARY KEY); INSERT INTO item VALUES (2); INSERT INTO item VALUES (1);",
+        ),
+    )
+    near_misses = (
+        Specimen(
+            ["UPDATE item SET id = -id - 1", "UPDATE item SET id = -id WHERE id < 0", "COMMIT"],
+            "CREATE TABLE item (id INTEGER PRIMARY KEY); INSERT INTO item VALUES (2); INSERT INTO item VALUES (1);",
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        for backend, other in OTHER.items():
+            failure = evidence.raised(backend)
+            if failure is None or evidence.raised(other) is not None or violation(failure) != "unique":
+                continue
+            text = bare(evidence.sql(backend))
+            columns = violated_columns(failure)
+            return any(
+                re.search(rf"\bSET\b.*\b{re.escape(c)}\"?\s*=\s*(?:[^,]*\b{re.escape(c)}\b|CASE\b)", text, re.I | re.S)
+                for c in columns
+            )
+        return False
+
+
+class OutsideTransactionBlock(Rule):
+    """A statement that must not be inside a transaction.
+
+    What differs:
+        PostgreSQL refuses VACUUM, CREATE DATABASE, CREATE INDEX CONCURRENTLY and the like in a transaction
+        (25001), and psycopg2 opens one before every statement; sqlite3 does not.
+    Why:
+        These statements commit on their own.
+    Instead:
+        A connection with autocommit for them, on both.
+    References:
+        https://www.sqlite.org/lang_vacuum.html
+        https://www.postgresql.org/docs/current/sql-vacuum.html
+        https://www.psycopg.org/docs/connection.html#connection.autocommit
+    """
+
+    name = "outside-transaction-block"
+    title = "statement that must run outside of a transaction"
+    instead = "a connection with autocommit for VACUUM and the like"
+    kinds = ERROR
+    specimens = (Specimen(["VACUUM"]),)
+    near_misses = (Specimen(["ANALYZE"]),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        if failure is not None:
+            return failure.sqlstate == "25001" and evidence.raised("sqlite") is None
+        return said(evidence.raised("sqlite"), "from within a transaction|inside a transaction") is not None

@@ -1,0 +1,145 @@
+"""The controller's part of a run: pair the recordings, compare, diagnose, and build the report.
+
+It knows recordings and reports, not pytest and no database: `dualdb compare` uses it as the plugin does.
+Pairs are compared as soon as both halves are there, and what agrees is dropped at once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pytest_dualdb.compare import Context, compare, failed
+from pytest_dualdb.recording import BACKENDS, Backend, Catalog, Recording, TableState
+from pytest_dualdb.report import Half, Meta, Report, TestResult, Verdict, build
+from pytest_dualdb.rules import Rule, diagnose
+from pytest_dualdb.values import SameValue
+
+_NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+
+
+class Session:
+    """Takes the recordings of a run as they come, from this process or from workers."""
+
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        *,
+        keep_recordings: bool = False,
+        ignore: Iterable[str] = (),
+        rules: Sequence[Rule] = (),
+        same_value: SameValue | None = None,
+    ) -> None:
+        self.backends = tuple(backends)
+        self.tests: dict[str, TestResult] = {}
+        self.recordings: list[Recording] = []
+        self.templates: dict[str, Mapping[str, TableState]] = {}
+        self.catalogs: dict[str, Catalog] = {}
+        self.missing: dict[tuple[str, Backend], str] = {}
+        self._keep = keep_recordings and len(self.backends) == 1
+        self._ignore = frozenset(name.lower() for name in ignore)
+        self._rules = tuple(rules)
+        self._same_value = same_value
+        self._open: dict[str, Recording] = {}
+        self._started = time.time()
+
+    def add(self, recording: Recording) -> TestResult | None:
+        """Take one half; return the test's result if that completes the pair."""
+        backend = recording.backend
+        if recording.template is not None:
+            self.templates.setdefault(backend, recording.template)
+        if recording.template_catalog is not None:
+            self.catalogs.setdefault(backend, recording.template_catalog)
+        if len(self.backends) < 2:
+            if self._keep:
+                self.recordings.append(replace(recording, template=None, template_catalog=None))
+            return None
+        other = self._open.get(recording.test)
+        if other is None or other.backend == backend:
+            self._open[recording.test] = recording
+            return None
+        del self._open[recording.test]
+        pair = {recording.backend: recording, other.backend: other}
+        result = self.judge(pair["sqlite"], pair["postgres"])
+        self.tests[result.id] = result
+        return result
+
+    def judge(self, sqlite: Recording, postgres: Recording) -> TestResult:
+        """Compare the two halves of one test."""
+        catalogs = {r.backend: r.catalog or self.catalogs.get(r.backend, Catalog()) for r in (sqlite, postgres)}
+        ignore = self._ignore | {name.lower() for r in (sqlite, postgres) for name in r.marks.get("ignore", ())}
+        context = Context(self.templates, catalogs, ignore, self._same_value)
+        divergences = compare(sqlite, postgres, context)
+        diagnoses = diagnose(divergences, sqlite, postgres, catalogs, self.templates, self._rules)
+        reason = _not_comparable(sqlite, postgres)
+        verdict: Verdict = "disagree" if diagnoses else "agree"
+        if reason:
+            verdict = "not-comparable"
+            # what two failing or half-run tests differ in says nothing, a bypass does
+            diagnoses = tuple(d for d in diagnoses if d.divergence.kind == "bypass")
+        leaks = tuple(f"{_NAMES[r.backend]}: {leak}" for r in (sqlite, postgres) for leak in r.leaks)
+        return TestResult(sqlite.test, verdict, reason, _half(sqlite), _half(postgres), diagnoses, leaks)
+
+    def report(self, **meta: Any) -> Report:
+        """Return the report of all that came in; halves without a partner are not comparable."""
+        tests = dict(self.tests)
+        for test, recording in self._open.items():
+            other: Backend = "postgres" if recording.backend == "sqlite" else "sqlite"
+            why = self.missing.get((test, other), "did not run")
+            halves = {recording.backend: _half(recording)}
+            tests[test] = TestResult(
+                test, "not-comparable", f"the {_NAMES[other]} half {why}",
+                halves.get("sqlite"), halves.get("postgres"),
+            )  # fmt: skip
+        made = Meta(
+            started=datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(timespec="seconds"),
+            seconds=time.time() - self._started,
+            backends=self.backends,
+            **meta,
+        )
+        return build(
+            made, tests.values(), self.recordings, rules=self._rules, templates=self.templates, catalogs=self.catalogs
+        )
+
+
+def _half(recording: Recording) -> Half:
+    failure = recording.failure
+    message = "" if failure is None else failure.message.strip()
+    line = message.splitlines()[0] if message else ""
+    text = None if failure is None else (f"{failure.name}: {line}" if line else failure.name)
+    return Half(
+        recording.nodeid, recording.outcome, recording.seconds, recording.sql_seconds,
+        len(recording.statements), text,
+    )  # fmt: skip
+
+
+def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
+    """Return why the two halves say nothing about each other, empty if they do."""
+    for recording in (sqlite, postgres):
+        if recording.outcome in ("skipped", "xfailed"):
+            return f"the {_NAMES[recording.backend]} half was {recording.outcome}" + (
+                f": {recording.reason}" if recording.reason else ""
+            )
+    if failed(sqlite) and failed(postgres):
+        return "fails on both"
+    for recording in (sqlite, postgres):
+        if not recording.statements and not failed(recording):
+            return _nothing_sent(sqlite, postgres, recording)
+    return ""
+
+
+def _nothing_sent(sqlite: Recording, postgres: Recording, silent: Recording) -> str:
+    if not sqlite.statements and not postgres.statements and not postgres.bypasses:
+        return "" if sqlite.observed or postgres.observed else "no statement reached either database"
+    text = f"0 statements reached {_NAMES[silent.backend]}"
+    if silent.bypasses:
+        site = silent.bypasses[0].site
+        where = f" at {site}" if site is not None else ""
+        text += f", {len(silent.bypasses)} went to {'SQLite' if silent.backend == 'postgres' else 'PostgreSQL'}{where}"
+    return text
+
+
+__all__ = ["BACKENDS", "Session"]

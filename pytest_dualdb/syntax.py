@@ -1,0 +1,157 @@
+"""What the text of a statement says: its verb, its tables, whether it orders or cuts its rows.
+
+sqlglot parses, and only where something differs: it is imported on the first parse. What it cannot read is
+answered from the text by the plainest means. Nothing here knows recordings, drivers or pytest.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_dualdb.recording import Backend
+
+if TYPE_CHECKING:
+    from sqlglot import expressions as exp
+
+MAX_PARSED_CHARACTERS = 20_000
+"""Longer statements are not parsed: they are generated, and parsing them would take seconds."""
+
+_LEADING = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*", re.S)
+_VERB = re.compile(r"[A-Za-z]+")
+WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"})
+DEFINES = frozenset({"CREATE", "ALTER", "DROP", "COMMENT", "TRUNCATE", "REINDEX", "GRANT", "REVOKE"})
+_WITH_WRITE = re.compile(r"\)\s*(INSERT|UPDATE|DELETE|REPLACE|MERGE)\b", re.I)
+
+
+@functools.lru_cache(maxsize=4096)
+def verb(sql: str) -> str:
+    """Return the first word of a statement in upper case; for WITH the verb of what follows it."""
+    start = _LEADING.match(sql)
+    word = _VERB.match(sql, start.end() if start else 0)
+    found = word[0].upper() if word else ""
+    if found == "WITH":
+        write = _WITH_WRITE.search(sql)
+        return write[1].upper() if write else "SELECT"
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
+def parse(sql: str, backend: Backend) -> tuple[exp.Expr, ...]:
+    """Parse a statement as that backend's dialect; one that can't be read gives an empty tuple.
+
+    The placeholders of psycopg2 (``%s``, ``%(name)s``, ``%%``) are read as ``?``, ``:name`` and ``%``.
+    """
+    if len(sql) > MAX_PARSED_CHARACTERS:
+        return ()
+    import logging
+
+    import sqlglot
+
+    # its warnings about syntax it only passes through are of no use to the user
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+    text = sql
+    if backend == "postgres":
+        text = re.sub(r"%\((\w+)\)s", r":\1", text)
+        text = text.replace("%s", "?").replace("%%", "%")
+    try:
+        parsed = sqlglot.parse(text, read=backend)
+    except Exception:  # a tokenizer or parser error of any kind: the text has to do
+        return ()
+    return tuple(tree for tree in parsed if tree is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One ORDER BY term: an index into the result's columns or None, and whether it is descending."""
+
+    column: int | None
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a query arranges its result."""
+
+    ordered: bool
+    limited: bool
+    keys: tuple[SortKey, ...] = ()
+
+
+@functools.lru_cache(maxsize=1024)
+def shape(sql: str, backend: Backend, columns: tuple[str, ...] = ()) -> Shape:
+    """Return whether the outermost query orders and limits its rows, and by which result columns."""
+    trees = parse(sql, backend)
+    if not trees:
+        tail = sql.rpartition(")")[2]
+        ordered = bool(re.search(r"\border\s+by\b", tail, re.I))
+        return Shape(ordered, bool(re.search(r"\blimit\b|\bfetch\s+first\b", tail, re.I)))
+    from sqlglot import expressions as exp
+
+    tree: Any = trees[-1]
+    order = tree.args.get("order")
+    limited = tree.args.get("limit") is not None
+    if order is None:
+        return Shape(False, limited)
+    keys = tuple(
+        SortKey(_position(term.this, tree, columns, exp), bool(term.args.get("desc")))
+        for term in order.expressions
+    )
+    return Shape(True, limited, keys)
+
+
+def _position(term: Any, tree: Any, columns: tuple[str, ...], exp: Any) -> int | None:
+    if isinstance(term, exp.Literal) and not term.is_string:
+        return int(term.this) - 1 if term.this.isdigit() else None
+    lowered = [column.lower() for column in columns]
+    if isinstance(term, exp.Column) and term.name.lower() in lowered:
+        return lowered.index(term.name.lower())
+    for index, selected in enumerate(tree.selects if hasattr(tree, "selects") else ()):
+        if selected.unalias() == term:
+            return index
+    return None
+
+
+_TABLE_WORD = re.compile(
+    r"\b(?:from|join|into|update|table|references|truncate|exists|only)\s+(?:(?:if\s+(?:not\s+)?exists|only)\s+)?"
+    r"((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])(?:\s*\.\s*(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
+    re.I,
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def tables(sql: str) -> frozenset[str]:
+    """Return the lower-case names that the statement uses as tables, as far as the text tells."""
+    names = set()
+    for match in _TABLE_WORD.finditer(sql):
+        name = match[1].rpartition(".")[2].strip().strip('"`[]').lower()
+        if name not in {"select", "set", "only", "if", "not"}:
+            names.add(name)
+    return frozenset(names)
+
+
+_WRITTEN = re.compile(
+    r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?(?:\s+only)?"
+    r"|delete\s+from(?:\s+only)?|merge\s+into|copy)\s+"
+    r"((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])(?:\s*\.\s*(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
+    re.I,
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def written_tables(sql: str) -> frozenset[str]:
+    """Return the lower-case names of the tables that the statement writes, triggers and cascades apart."""
+    found = (m[1].rpartition(".")[2].strip().strip('"`[]').lower() for m in _WRITTEN.finditer(sql))
+    return frozenset(name for name in found if name != "set")
+
+
+_PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\?\d*|:\w+|\$\d+")
+
+
+@functools.lru_cache(maxsize=4096)
+def skeleton(sql: str) -> str:
+    """Return the text without what differs between drivers: placeholders, white space, letter case."""
+    text = _PLACEHOLDER.sub("?", sql.replace("%%", "%"))
+    return " ".join(text.lower().split())

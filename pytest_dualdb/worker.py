@@ -1,0 +1,226 @@
+"""What one process does for its tests: it owns their databases and runs halves on them.
+
+A worker of pytest-xdist and a run without it are the same here. It knows settings, backends and the
+recorder; pytest and the controller's `pytest_dualdb.session` it does not know.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_dualdb.backends import Backend, Isolation, SchemaError
+from pytest_dualdb.config import Settings
+from pytest_dualdb.database import Database
+from pytest_dualdb.dialect import ScriptError, split_script
+from pytest_dualdb.recorder import Recorder, activate, database_error
+from pytest_dualdb.recording import Backend as Name
+from pytest_dualdb.recording import Recording, TestFailure
+from pytest_dualdb.server import Server
+
+_MEMORY = Path("/dev/shm")
+_ENOUGH = 256 * 1024 * 1024
+"""Free bytes that a file system in memory must have to hold databases."""
+
+
+class Worker:
+    """The databases of one process, made when a test first needs them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        server: Callable[[], Server],
+        setup: Callable[[Database], None] = lambda database: None,
+    ) -> None:
+        """``name`` is unique among runs and workers; ``server`` gives the run's server and may wait for it."""
+        self.settings = settings
+        self.name = name
+        self._server = server
+        self._setup = setup
+        self._backends: dict[Name, Backend] = {}
+        self._failed: dict[Name, Exception] = {}
+        self._sent: set[Name] = set()
+
+    def backend(self, name: Name) -> Backend:
+        """Return the worker's databases of that kind, with the template built. Raises what that raised."""
+        if name in self._failed:
+            raise type(self._failed[name])(f"no {name} database, see the first error")
+        if name not in self._backends:
+            try:
+                self._backends[name] = self._open(name)
+            except Exception as error:
+                # every further test would wait for the same failure again
+                self._failed[name] = error
+                raise
+        return self._backends[name]
+
+    def _open(self, name: Name) -> Backend:
+        files = self.settings.schema_files(name)
+        backend = self._make(name)
+        try:
+            backend.build(lambda: self._build(backend, files))
+        except BaseException:
+            backend.close()
+            raise
+        return backend
+
+    def _make(self, name: Name) -> Backend:
+        isolation: Isolation = "clone" if self.settings.isolation == "clone" else "reset"
+        if name == "sqlite":
+            from pytest_dualdb.backends.sqlite import SQLiteBackend
+            from pytest_dualdb.recorder import sqlite3 as recorded
+
+            folder, in_memory = database_folder(self.name)
+            backend: Backend = SQLiteBackend(folder, isolation, durable_folder=not in_memory)
+            recorded.redirects = {
+                os.path.realpath(self.settings.rootdir / path): backend.address.path
+                for path in self.settings.redirect
+            }
+            return backend
+        from pytest_dualdb.backends.postgres import PostgresBackend
+
+        return PostgresBackend(self._server(), f"dualdb_{self.name}", isolation)
+
+    def _build(self, backend: Backend, files: list[Path]) -> None:
+        scripts = [(path, path.read_text(encoding="utf-8")) for path in files]
+        for path, text in scripts:
+            try:
+                backend.run_script(text)
+            except Exception as error:
+                raise SchemaError(self._failures(backend, scripts) or f"{path}: {error}") from error
+        self._setup(Database(backend, self.environment(backend)))
+
+    def _failures(self, backend: Backend, scripts: list[tuple[Path, str]]) -> str:
+        """Return a line for each statement of the schema files that fails, all of them."""
+        statements = []
+        for path, text in scripts:
+            try:
+                statements += [(path, one) for one in split_script(text, backend.name)]
+            except ScriptError as error:
+                return f"{_shown(path, self.settings)}: {error}"
+        lines = []
+        results = backend.try_statements([one.text for _, one in statements])
+        for (path, one), error in zip(statements, results, strict=True):
+            if error is not None:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                lines.append(f"{_shown(path, self.settings)}:{one.line}: {_shortened(one.text)}\n    {reason}")
+        if not lines:
+            return ""
+        noun = "statement fails" if len(lines) == 1 else f"of {len(statements)} statements fail"
+        return f"schema for {backend.name}: {len(lines)} {noun}\n" + "\n".join(lines)
+
+    def environment(self, backend: Backend) -> dict[str, str]:
+        """Return the variables of ``dualdb_env`` for a backend."""
+        fields = {**asdict(backend.address), "backend": backend.name}
+        return {name: template.format(**fields) for name, template in self.settings.env}
+
+    def start(self, name: Name) -> Half:
+        """Begin a half on a fresh database: recording is on from here."""
+        backend = self.backend(name)
+        backend.start_half()
+        return Half(self, backend)
+
+    def template(self, backend: Backend) -> dict[str, Any]:
+        """Return what the first recording of this worker tells of the template, empty from then on."""
+        if backend.name in self._sent:
+            return {}
+        self._sent.add(backend.name)
+        return {"template": backend.template_state(), "template_catalog": backend.template_catalog()}
+
+    def discard(self, backend: Backend) -> None:
+        """Give up databases that are in an unknown state; the next half builds new ones."""
+        self._backends.pop(backend.name, None)
+        backend.close()
+
+    def close(self) -> None:
+        for backend in self._backends.values():
+            backend.close()
+        self._backends.clear()
+
+
+class Half:
+    """One test on one backend, from the first use of `db` to its end."""
+
+    def __init__(self, worker: Worker, backend: Backend) -> None:
+        self.backend = backend
+        self._worker = worker
+        self._environment = worker.environment(backend)
+        self._before = {name: os.environ.get(name) for name in self._environment}
+        os.environ.update(self._environment)
+        self.recorder = Recorder(backend.name, backend.own, str(worker.settings.rootdir))
+        self.database = Database(backend, self._environment, self.recorder)
+        self._found: dict[str, Any] = {}
+        activate(self.recorder)
+
+    def finish(self) -> None:
+        """Stop recording, end what the test left open, and read what it left behind."""
+        activate(None)
+        _restore(self._before)
+        self.database._close()
+        statements = self.recorder.statements()
+        bypasses = tuple(entry.freeze() for entry in self.recorder.bypasses)
+        end = self.backend.end_half(statements)
+        self._found = {
+            "statements": statements,
+            "bypasses": bypasses,
+            "observed": tuple(self.recorder.observed),
+            "state": end.state,
+            "catalog": end.catalog,
+            "leaks": end.leaks,
+            "window": (self.recorder.started, time.time()),
+            "version": self.backend.version,
+            **self._worker.template(self.backend),
+        }
+
+    def abandon(self, error: Exception) -> None:
+        """Take note that the half could not be finished; the next one gets a new database."""
+        self._found.setdefault("leaks", (f"the record is incomplete: {type(error).__name__}: {error}",))
+        self._worker.discard(self.backend)
+
+    def failure(self, phase: Any, error: BaseException) -> TestFailure:
+        """Return the record of what a phase of the test failed with."""
+        return TestFailure(
+            phase, f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."), str(error),
+            self.recorder.site_of(error), database_error(error),
+        )  # fmt: skip
+
+    def recording(self, **facts: Any) -> Recording:
+        """Return the record of the finished half; ``facts`` are what pytest knows of it."""
+        return Recording(backend=self.backend.name, **self._found, **facts)
+
+
+def _restore(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def database_folder(name: str) -> tuple[Path, bool]:
+    """Make a folder of our own for database files; say whether it is in memory."""
+    try:
+        in_memory = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH
+    except OSError:
+        in_memory = False
+    base = str(_MEMORY) if in_memory else None
+    return Path(tempfile.mkdtemp(prefix=f"dualdb-{name}-", dir=base)), in_memory
+
+
+def _shown(path: Path, settings: Settings) -> str:
+    try:
+        return path.relative_to(settings.rootdir).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def _shortened(sql: str, width: int = 100) -> str:
+    text = " ".join(sql.split())
+    return text if len(text) <= width else text[: width - 3] + "..."
