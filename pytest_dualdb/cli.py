@@ -197,8 +197,9 @@ def _postgres_database(server: Server) -> Iterator[str]:
     ) as admin:
         admin.autocommit = True
         cursor = admin.cursor()
-        cursor.execute(f"CREATE DATABASE {name} {server.database_options or 'TEMPLATE template0'}")
         try:
+            # within the try: an interrupt that comes now is raised when the database is there
+            cursor.execute(f"CREATE DATABASE {name} {server.database_options or 'TEMPLATE template0'}")
             yield server.dsn(name)
         finally:
             try:
@@ -290,7 +291,9 @@ def _print_step(step: Step) -> None:
     start, indent = f"  {step.name:<17} {mark}  ", " " * 26
     width = max(_width() - len(indent), 40)
     for line in step.text.expandtabs(1).splitlines():
-        wrapped = textwrap.wrap(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        wrapped = textwrap.wrap(
+            line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
         for part in wrapped:
             print(start + part, flush=True)
             start = indent

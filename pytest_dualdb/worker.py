@@ -51,7 +51,7 @@ class Worker:
     def backend(self, name: Name) -> Backend:
         """Return the worker's databases of that kind, with the template built. Raises what that raised."""
         if name in self._failed:
-            raise type(self._failed[name])(f"no {name} database, see the first error")
+            raise SchemaError(f"no {name} database: see the first error") from self._failed[name]
         if name not in self._backends:
             try:
                 self._backends[name] = self._open(name)
@@ -173,7 +173,7 @@ class Half:
             "observed": tuple(self.recorder.observed),
             "state": end.state,
             "catalog": end.catalog,
-            "leaks": end.leaks,
+            "leaks": tuple(end.leaks),
             "window": (self.recorder.started, time.time()),
             "version": self.backend.version,
             **self._worker.template(self.backend),

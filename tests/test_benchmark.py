@@ -61,7 +61,9 @@ def test_the_sides_take_turns_and_do_the_same_work() -> None:
     benchmark.run(*sides, rows=20, repeat=2)
     for side in sides:
         side.connection.close()
-    assert [sql for name, sql in statements if name == "a"] == [sql for name, sql in statements if name == "b"]
+    assert [sql for name, sql in statements if name == "a"] == [
+        sql for name, sql in statements if name == "b"
+    ]
     inserts = [name for name, sql in statements if sql.startswith("INSERT")]
     in_turns = ["a"] * 20 + ["b"] * 20 + ["a", "b"]
     swapped = ["b"] * 20 + ["a"] * 20 + ["b", "a"]
@@ -74,10 +76,15 @@ def test_a_wrong_result_is_no_measurement() -> None:
     side = sqlite_side("lossy")
 
     def without_names(action: int, table: str | None, column: str | None, *_: str | None) -> int:
-        return sqlite3.SQLITE_IGNORE if (action, column) == (sqlite3.SQLITE_READ, "name") else sqlite3.SQLITE_OK
+        return (
+            sqlite3.SQLITE_IGNORE if (action, column) == (sqlite3.SQLITE_READ, "name") else sqlite3.SQLITE_OK
+        )
 
     side.connection.set_authorizer(without_names)
-    with closing(side.connection), pytest.raises(BenchmarkError, match=r"^lossy: wrong result of SELECT: expected"):
+    with (
+        closing(side.connection),
+        pytest.raises(BenchmarkError, match=r"^lossy: wrong result of SELECT: expected"),
+    ):
         benchmark.run(side, sqlite_side(), rows=3, repeat=1)
 
 

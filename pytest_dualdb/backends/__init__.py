@@ -27,7 +27,7 @@ class HalfEnd:
 
     state: Mapping[str, TableState] = field(default_factory=dict)
     catalog: Catalog | None = None
-    leaks: tuple[str, ...] = ()
+    leaks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg2
 import psycopg2.extensions as ext
+from psycopg2.extras import wait_select
 
 from pytest_dualdb.backends import Address, HalfEnd, Isolation, quoted, restore, table_state
 from pytest_dualdb.recorder import psycopg2 as recorded
@@ -50,6 +51,8 @@ class PostgresBackend:
         )  # fmt: skip
         self._maintenance: Any = None
         self._admin: Any = None
+        self._restorer: Any = None
+        self._sent: Any = None
         self._base: restore.Base | None = None
         self._dirty = False
         self._stale: restore.Change | None = None
@@ -62,6 +65,8 @@ class PostgresBackend:
     # ------------------------------------------------------------------------------------------- lifecycle
 
     def build(self, setup: Callable[[], None]) -> None:
+        for database in (self.own, self.template):
+            self._run(f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
         self._create(self.own, "template0")
         setup()
         self._catalog = self._read_catalog()
@@ -101,6 +106,10 @@ class PostgresBackend:
     def _disconnect(self) -> None:
         """Close every connection of ours and every recorded one to the tests' database."""
         recorded.drop_kept(self.own)
+        self._sent = None
+        if self._restorer is not None:
+            self._restorer.close()
+            self._restorer = None
         for connection in list(recorded.live):
             if connection._database == self.own:
                 with contextlib.suppress(psycopg2.Error):
@@ -110,19 +119,19 @@ class PostgresBackend:
             self._admin = None
 
     def start_half(self) -> None:
+        self._settle()
         if self._dirty:
             self.reset()
 
     def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
+        leaks = self._end_sessions()
         if self._base is None:
-            leaks = self._end_sessions()
             if not statements:
                 return HalfEnd(leaks=leaks)
             self._dirty = True
             return self._everything(leaks)
-        leaks = self._end_sessions()
         try:
-            change = restore.changes(self._connected(), self._base)
+            change = restore.changes(self._connected(), self._base, self._open_template, self._settled(leaks))
         except psycopg2.Error:
             # the application ended our connection, or changed what it stands on: start over
             self._disconnect()
@@ -134,91 +143,109 @@ class PostgresBackend:
         self._stale = change
         if change.clone:
             return self._everything(leaks)
-        names = [self._base.names[oid] for oid in change.tables]
-        return HalfEnd(self._read_all(names), None, leaks)
+        end = HalfEnd(self._read_all([self._base.names[oid] for oid in change.tables]), None, leaks)
+        self._send_restore(change)
+        return end
 
-    def _everything(self, leaks: tuple[str, ...]) -> HalfEnd:
+    def _everything(self, leaks: list[str]) -> HalfEnd:
         """Read all tables and the schema: what the half changed is not known, or was the schema itself."""
         try:
             catalog = self._read_catalog()
             return HalfEnd(self._read_all(self._qualified()), catalog if catalog != self._catalog else None, leaks)
         except psycopg2.Error as error:
             self._admin = None
-            return HalfEnd(leaks=(*leaks, f"the database could not be read after the test: {error}"))
+            return HalfEnd(leaks=[*leaks, f"the database could not be read after the test: {error}"])
 
-    def _end_sessions(self) -> tuple[str, ...]:
-        """End what the half left open, and have every backend publish its statistics."""
+    def _end_sessions(self) -> list[str]:
+        """End what the half left open on recorded connections; return what that was."""
         leaks = []
-        recorded.drop_referenced()
-        kept = sum(len(group) for group in recorded._kept.values())
         for connection in list(recorded.live):
-            if connection._database != self.own or connection.closed:
+            if connection._database != self.own or connection.closed or not connection._used:
                 continue
             if connection.get_transaction_status() != ext.TRANSACTION_STATUS_IDLE:
                 leaks.append("an open transaction")
-            if recorded.end_session(connection):
-                kept += 1
-            else:
+            connection._used = False
+            if not recorded.end_session(connection):
                 with contextlib.suppress(psycopg2.Error):
                     ext.connection.close(connection)
-        if self._base is not None:
-            for connection in [c for c in recorded.live if c._database == self.own]:
-                self._publish(connection)
-            leaks += self._end_others(kept + 1)
-        return tuple(dict.fromkeys(leaks))
+        return list(dict.fromkeys(leaks))
 
-    @staticmethod
-    def _publish(connection: Any) -> None:
-        """Have a backend report what it wrote: statistics leave it at most once a second unless asked for."""
-        if ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
-            return
-        before = connection.autocommit
-        with contextlib.suppress(psycopg2.Error):
-            recorded._autocommit.__set__(connection, True)  # type: ignore[attr-defined]
-            with ext.cursor(connection) as cursor:
-                cursor.execute("SELECT pg_stat_force_next_flush()")
-            recorded._autocommit.__set__(connection, before)  # type: ignore[attr-defined]
+    def _open_template(self) -> Any:
+        connection = recorded.native_connect(self.server.dsn(self.template))
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET search_path = ''")
+        return connection
 
-    def _end_others(self, expected: int) -> list[str]:
-        """Wait for backends that are closing, end those that stay: their changes are not published before."""
+    def _settled(self, leaks: list[str]) -> Callable[[int], bool]:
+        """Return what waits for backends that are closing, and ends those that stay."""
+        known = {id(c): c for c in recorded.live if c._database == self.own and not _really_closed(c)}
+        expected = len(known) + (1 if self._restorer is None else 2)
         deadline = time.monotonic() + _SETTLE
-        with self._connected().cursor() as cursor:
-            while True:
-                cursor.execute(
-                    "SELECT pg_stat_get_db_numbackends(oid) FROM pg_database WHERE datname = current_database()"
-                )
-                if cursor.fetchone()[0] <= expected:
-                    return []
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.002)
-            known = [c.get_backend_pid() for c in recorded.live if not ext.connection.closed.__get__(c)]  # type: ignore[attr-defined]
-            cursor.execute(
-                "SELECT count(pg_terminate_backend(pid, 2000)) FROM pg_stat_activity WHERE datname ="
-                " current_database() AND pid <> pg_backend_pid() AND pid <> ALL (%s::int[])"
-                " AND backend_type = 'client backend'",
-                (known,),
-            )
-            return ["a connection that the plugin did not open"] if cursor.fetchone()[0] else []
 
-    def reset(self) -> None:
-        if self._base is None or self._stale is None or self._stale.clone:
-            self._clone()
+        def settled(backends: int) -> bool:
+            if backends <= expected:
+                return True
+            if time.monotonic() < deadline:
+                time.sleep(0.002)
+                return False
+            pids = [connection.get_backend_pid() for connection in (*known.values(), self._connected())]
+            if self._restorer is not None:
+                pids.append(self._restorer.get_backend_pid())
+            with self._connected().cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(pg_terminate_backend(pid, 2000)) FROM pg_stat_activity WHERE datname ="
+                    " current_database() AND pid <> ALL (%s::int[]) AND backend_type = 'client backend'",
+                    (pids,),
+                )
+                if cursor.fetchone()[0]:
+                    leaks.append("a connection that the plugin did not open")
+            return True
+
+        return settled
+
+    def _send_restore(self, change: restore.Change) -> None:
+        """Have the server undo the change while the next half runs elsewhere; `_settle` waits for it."""
+        if self._base is None or not restore.can_be_sent(self._base, change):
             return
+        if self._restorer is None:
+            self._restorer = recorded.native_connect(self.address.dsn, async_=1)
+            wait_select(self._restorer)
+        self._sent = self._restorer.cursor()
+        self._sent.execute(restore.script(self._base, change))
+
+    def _settle(self) -> None:
+        """Wait for what `_send_restore` sent."""
+        if self._sent is None:
+            return
+        cursor, self._sent = self._sent, None
         try:
-            self._base = restore.restore(self._connected(), self._base, self._stale)
+            wait_select(self._restorer)
+            assert self._base is not None and self._stale is not None
+            self._base = restore.absorb(self._base, self._stale, cursor.fetchone())
         except psycopg2.Error:
-            self._clone()
+            self._base = None  # a new clone
             return
         self._stale = None
         self._dirty = False
+
+    def reset(self) -> None:
+        self._settle()
+        if self._dirty and self._base is not None and self._stale is not None and not self._stale.clone:
+            with contextlib.suppress(psycopg2.Error):
+                self._base = restore.restore(self._connected(), self._base, self._stale)
+                self._stale = None
+                self._dirty = False
+        if self._dirty:
+            self._clone()
 
     def close(self) -> None:
         self._undo()
         recorded.owns = lambda name: False
         self._disconnect()
+        # a server of ours is thrown away as a whole
         with contextlib.suppress(psycopg2.Error):
-            for database in dict.fromkeys(self._created):
+            for database in () if self.server.owned else dict.fromkeys(self._created):
                 self._run(f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
         if self._maintenance is not None:
             self._maintenance.close()
@@ -299,6 +326,10 @@ class PostgresBackend:
     def _read_catalog(self) -> Catalog:
         with self._connected().cursor() as cursor:
             return read_catalog(cursor)
+
+
+def _really_closed(connection: Any) -> bool:
+    return bool(ext.connection.closed.__get__(connection))  # type: ignore[attr-defined]
 
 
 _SYSTEM = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"

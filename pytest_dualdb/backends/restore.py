@@ -1,23 +1,22 @@
 """Bring a PostgreSQL database back to its template state at a cost that follows what a half changed.
 
-Works on one kept superuser connection (`admin`, autocommit) in the half's own database. It must not know
-pytest, the recorder or SQLite. The order for each half:
+Works on a kept superuser connection in the half's own database, and must not know pytest, the recorder or
+SQLite. For each half: `changes` tells what differs from the template, `restore` undoes it, or `script` and
+`absorb` do so without waiting. Where `Change.clone` says why, the caller makes a new clone instead.
 
-    release(connection)             on every kept connection of the application; other backends are gone
-    change = changes(admin, base)   what differs from the template
-    if change.clone: ...            catalogs or big tables differ: the caller makes a new clone
-    base = restore(admin, base, change)
-
-The cumulative statistics give the tables: PostgreSQL 15 or later (earlier versions report with a delay).
+The cumulative statistics tell which tables changed: PostgreSQL 15 or later (earlier ones report with a
+delay). The sessions that wrote must have published theirs (``pg_stat_force_next_flush``) or be gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
+from psycopg2.extensions import connection, cursor
 
 BIG = 256 * 1024
 """Bytes of seed rows in a table above which a new clone is cheaper than loading them again."""
@@ -53,6 +52,7 @@ class Counters:
     sequences: tuple[str, ...]
     catalogs: tuple[str, ...]
     reset_at: str
+    backends: int = field(compare=False, default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,6 @@ class Base:
     sequences: tuple[int, ...]
     values: Mapping[int, tuple[int, bool]]
     catalogs: tuple[int, ...]
-    fingerprints: Mapping[int, str]
     files: Mapping[int, int]
     counters: Counters
 
@@ -84,17 +83,6 @@ class Change:
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.sequences or self.clone)
-
-
-def release(used: connection) -> None:
-    """End what the application left open on a kept connection, and publish its statistics."""
-    if used.info.transaction_status != TRANSACTION_STATUS_IDLE:
-        used.rollback()
-    used.autocommit = True
-    with used.cursor(cursor_factory=cursor) as cur:
-        cur.execute("DISCARD ALL")
-        # Statistics leave a backend when it becomes idle, at most once a second unless asked for.
-        cur.execute("SELECT pg_stat_force_next_flush()")
 
 
 def capture(admin: connection) -> Base:
@@ -127,7 +115,7 @@ def capture(admin: connection) -> Base:
                     " ORDER BY pg_class.oid")
         catalogs = tuple(row[0] for row in cur.fetchall())
         tables, sequences = tuple(row[0] for row in found), tuple(values)
-        written, own = _WRITTEN.format(""), _WRITTEN.format("_xact")
+        written = _WRITTEN.format("")
         cur.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
         database = cur.fetchone()[0]  # type: ignore[index]
         cur.execute(
@@ -137,16 +125,8 @@ def capture(admin: connection) -> Base:
             # nextval and setval read a page of the sequence; last_value alone misses setval(..., false).
             f" ARRAY(SELECT pg_stat_get_blocks_fetched(o) FROM unnest({_oids(sequences)}) o)::text,"
             f" ARRAY(SELECT {written} FROM unnest({_oids(catalogs)}) o)::text,"
-            f" pg_stat_get_db_stat_reset_time({database})::text;"
-            f"PREPARE dualdb_own (oid[], oid[]) AS SELECT ARRAY(SELECT {own} FROM unnest($1) o),"
-            " ARRAY(SELECT pg_stat_get_xact_blocks_fetched(o) FROM unnest($2) o),"
-            f" (SELECT {own} FROM (VALUES ({_PG_CLASS}::oid)) AS v(o)),"
-            " ARRAY(SELECT pg_relation_filenode(o)::int8 FROM unnest($1 || $2) o),"
-            " pg_stat_force_next_flush();"
-            "PREPARE dualdb_triggers (bool, oid[]) AS"
-            " UPDATE pg_class SET relhastriggers = $1 WHERE oid = ANY ($2)"
+            f" pg_stat_get_db_stat_reset_time({database})::text, pg_stat_get_db_numbackends({database})"
         )
-        fingerprints = {oid: _fingerprint(cur, oid) for oid in catalogs}
         cur.execute(_FILES)
         files = dict(cur.fetchall())
         cur.execute("SELECT pg_stat_force_next_flush()")
@@ -154,14 +134,26 @@ def capture(admin: connection) -> Base:
             tables, {row[0]: row[1] for row in found}, frozenset(row[0] for row in found if row[2]),
             {row[0]: row[3:6] for row in found if row[3:6] != (0, -1.0, 0)}, seeds,
             frozenset(row[0] for row in found if row[6] > BIG or row[8] == "m"), sequences, values, catalogs,
-            fingerprints, files, _counters(cur),
+            files, _counters(cur),
         )
 
 
-def changes(admin: connection, base: Base) -> Change:
-    """Compare with the template: one round trip, a second one only where a catalog was written."""
+def changes(
+    admin: connection,
+    base: Base,
+    template: Callable[[], connection],
+    settled: Callable[[int], bool] = lambda backends: True,
+) -> Change:
+    """Compare with the template: one round trip, more only where a catalog was written.
+
+    ``template`` opens a connection to the template database, to tell whether a catalog differs from it.
+    A backend reports what it wrote when it ends, a moment after its client is gone: ``settled`` is asked
+    with the number of backends in the database and returns False after waiting for one, to look again.
+    """
     with admin.cursor() as cur:
         now, then = _counters(cur), base.counters
+        while not settled(now.backends):
+            now = _counters(cur)
         if now == then:
             return Change()
         tables = set(_differing(base.tables, then.tables, now.tables))
@@ -170,9 +162,11 @@ def changes(admin: connection, base: Base) -> Change:
             return Change(clone="the statistics were reset")
         catalogs = _differing(base.catalogs, then.catalogs, now.catalogs)
         # Temporary tables, rolled back DDL and TRUNCATE write to catalogs and leave them as they were.
-        for oid in catalogs:
-            if _fingerprint(cur, oid) != base.fingerprints[oid]:
-                return Change(clone=f"{_name(cur, oid)} was changed")
+        if catalogs:
+            with contextlib.closing(template()) as other, other.cursor() as reference:
+                for oid in catalogs:
+                    if _fingerprint(cur, oid) != _fingerprint(reference, oid):
+                        return Change(clone=f"{_name(cur, oid)} was changed")
         if catalogs:
             cur.execute(_FILES)
             moved = {oid for oid, file in cur.fetchall() if base.files[oid] != file}
@@ -185,46 +179,87 @@ def changes(admin: connection, base: Base) -> Change:
 
 def restore(admin: connection, base: Base, change: Change) -> Base:
     """Undo a change in one transaction; returns the same template with the counters that now belong to it."""
-    if change.counters is None:
+    if not change or change.counters is None:
         return base
-    if not change:
-        return replace(base, counters=change.counters)
-    tables, sequences = change.tables, change.sequences
-    seeded = [oid for oid in tables if oid in base.seeds]
-    # The statements of one call are one transaction; COPY needs calls of its own.
-    script = ["BEGIN"] if seeded else []
-    if tables:
-        # TRUNCATE of a table that another one references is refused, or spreads to that one, and it fires
-        # triggers. Both look at relhastriggers only, and no one else sees the value: it is one transaction.
-        hidden = _oids(oid for oid in tables if oid in base.triggered)
-        script.append(f"EXECUTE dualdb_triggers (false, {hidden})")
-        script.append("TRUNCATE " + ", ".join(f"ONLY {base.names[oid]}" for oid in tables))
-        script.append(f"EXECUTE dualdb_triggers (true, {hidden})")
-    if sequences:
-        script.append("SELECT " + ", ".join("setval({}::regclass, {}, {})".format(oid, *base.values[oid])
-                                            for oid in sequences))
     with admin.cursor() as cur:
+        seeded = [oid for oid in change.tables if oid in base.seeds]
         if seeded:
-            cur.execute(";".join([*script, "SET LOCAL session_replication_role = replica"]))
+            cur.execute(";".join([*_emptied(base, change), "SET LOCAL session_replication_role = replica"]))
             for oid in seeded:
                 seed = base.seeds[oid]
-                cur.copy_expert(f"COPY {base.names[oid]} ({seed.columns}) FROM STDIN (FORMAT binary)",
-                                io.BytesIO(seed.rows))
-            script = []
-        for oid in tables:
-            if oid in base.statistics:
-                script.append("UPDATE pg_class SET relpages = {}, reltuples = {}, relallvisible = {}"
-                              " WHERE oid = {}".format(*base.statistics[oid], oid))
-        # This connection's own writes are published when it becomes idle; add them to what was read before.
-        script += ["COMMIT"] if seeded else []
-        cur.execute(";".join([*script, f"EXECUTE dualdb_own ({_oids(tables)}, {_oids(sequences)})"]))
-        rows, reads, catalogs, files, _ = cur.fetchone()  # type: ignore[misc]
-    now = change.counters
-    return replace(base, counters=replace(
-        now, tables=_added(base.tables, now.tables, tables, rows),
-        sequences=_added(base.sequences, now.sequences, sequences, reads),
-        catalogs=_added(base.catalogs, now.catalogs, (_PG_CLASS,), (catalogs,)),
-    ), files={**base.files, **dict(zip(tables + sequences, files, strict=True))})
+                cur.copy_expert(
+                    f"COPY {base.names[oid]} ({seed.columns}) FROM STDIN (FORMAT binary)", io.BytesIO(seed.rows)
+                )
+            cur.execute(";".join(_finished(base, change)))
+        else:
+            cur.execute(script(base, change))
+        row = cur.fetchone()
+    assert row is not None
+    return absorb(base, change, row)
+
+
+def can_be_sent(base: Base, change: Change) -> bool:
+    """Return whether `script` alone undoes the change: seed rows need a COPY of their own."""
+    return change.counters is not None and not any(oid in base.seeds for oid in change.tables)
+
+
+def script(base: Base, change: Change) -> str:
+    """Return the statements that undo a change without seed rows; `absorb` takes the row that they give."""
+    return ";".join([*_emptied(base, change), *_finished(base, change)])
+
+
+def _emptied(base: Base, change: Change) -> list[str]:
+    script = ["BEGIN"]
+    if change.tables:
+        # TRUNCATE of a table that another one references is refused, or spreads to that one, and it fires
+        # triggers. Both look at relhastriggers only, and no one else sees the value: it is one transaction.
+        hidden = _oids(oid for oid in change.tables if oid in base.triggered)
+        script.append(f"UPDATE pg_class SET relhastriggers = false WHERE oid = ANY ({hidden})")
+        script.append("TRUNCATE " + ", ".join(f"ONLY {base.names[oid]}" for oid in change.tables))
+        script.append(f"UPDATE pg_class SET relhastriggers = true WHERE oid = ANY ({hidden})")
+    if change.sequences:
+        values = ("setval({}::regclass, {}, {})".format(oid, *base.values[oid]) for oid in change.sequences)
+        script.append("SELECT " + ", ".join(values))
+    return script
+
+
+def _finished(base: Base, change: Change) -> list[str]:
+    script = [
+        "UPDATE pg_class SET relpages = {}, reltuples = {}, relallvisible = {} WHERE oid = {}".format(
+            *base.statistics[oid], oid
+        )
+        for oid in change.tables
+        if oid in base.statistics
+    ]
+    own = _WRITTEN.format("_xact")
+    tables, sequences = _oids(change.tables), _oids(change.sequences)
+    # This session's own writes are published when it becomes idle; `absorb` adds them to what was read before.
+    return [
+        *script,
+        "COMMIT",
+        f"SELECT ARRAY(SELECT {own} FROM unnest({tables}) o),"
+        f" ARRAY(SELECT pg_stat_get_xact_blocks_fetched(o) FROM unnest({sequences}) o),"
+        f" (SELECT {own} FROM (VALUES ({_PG_CLASS}::oid)) AS v(o)),"
+        f" ARRAY(SELECT c.relfilenode::int8 FROM unnest({tables} || {sequences}) WITH ORDINALITY u(o, i)"
+        " JOIN pg_class c ON c.oid = o ORDER BY i), pg_stat_force_next_flush()",
+    ]
+
+
+def absorb(base: Base, change: Change, row: Sequence[Any]) -> Base:
+    """Return the template with the counters after `script`, from the row that it gave."""
+    assert change.counters is not None
+    tables, sequences, now = change.tables, change.sequences, change.counters
+    rows, reads, catalogs, files, _ = row
+    return replace(
+        base,
+        counters=replace(
+            now,
+            tables=_added(base.tables, now.tables, tables, rows),
+            sequences=_added(base.sequences, now.sequences, sequences, reads),
+            catalogs=_added(base.catalogs, now.catalogs, (_PG_CLASS,), (catalogs,)),
+        ),
+        files={**base.files, **dict(zip(tables + sequences, files, strict=True))},
+    )
 
 
 def normalise(admin: connection) -> None:
@@ -239,8 +274,8 @@ def normalise(admin: connection) -> None:
 
 def _counters(cur: cursor) -> Counters:
     cur.execute("EXECUTE dualdb_counters")
-    tables, sequences, catalogs, reset_at = cur.fetchone()  # type: ignore[misc]
-    return Counters(_split(tables), _split(sequences), _split(catalogs), str(reset_at))
+    tables, sequences, catalogs, reset_at, backends = cur.fetchone()  # type: ignore[misc]
+    return Counters(_split(tables), _split(sequences), _split(catalogs), str(reset_at), backends)
 
 
 def _split(array: str) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ class RecordedCursor(ext.cursor):
             call(*args, **kwargs)
             return
         connection._refuse_if_closed()
+        connection._used = True
         recorder = current()
         entry = None
         if recorder is not None:
@@ -166,6 +167,7 @@ class RecordedConnection(ext.connection):
 
     _database: str = ""
     _given_back: bool = False
+    _used: bool = True
     _key: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -280,7 +282,7 @@ def keep(connection: RecordedConnection) -> bool:
     key = connection._key
     if key is None or not owns(connection._database) or ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
         return False
-    if sum(map(len, _kept.values())) >= _MAX_KEPT:
+    if kept_count() >= _MAX_KEPT:
         return False
     if not end_session(connection):
         return False
@@ -289,14 +291,30 @@ def keep(connection: RecordedConnection) -> bool:
     return True
 
 
+def kept_count() -> int:
+    """Return how many backends are kept."""
+    return sum(map(len, _kept.values()))
+
+
+# what DISCARD ALL does, which is refused beside other statements: one round trip for everything
+_DISCARD = (
+    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; UNLISTEN *;"
+    " SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
+)
+
+
 def end_session(connection: RecordedConnection) -> bool:
-    """Bring a session back to how it began; False if the connection is of no more use."""
+    """Bring a session back to how it began; False if the connection is of no more use.
+
+    The backend also publishes its statistics, which otherwise leave it at most once a second.
+    """
+    publish = "; SELECT pg_stat_force_next_flush()" if connection.server_version >= 150000 else ""
     try:
         if connection.get_transaction_status() != _IDLE:
             ext.connection.rollback(connection)
         _autocommit.__set__(connection, True)  # type: ignore[attr-defined]
         with ext.cursor(connection) as cursor:
-            cursor.execute("DISCARD ALL")
+            cursor.execute(_DISCARD + publish)
         _autocommit.__set__(connection, False)  # type: ignore[attr-defined]
     except psycopg2.Error:
         return False
@@ -305,14 +323,11 @@ def end_session(connection: RecordedConnection) -> bool:
 
 def _take(key: Any) -> RecordedConnection | None:
     """Return a kept connection that nobody else refers to, opened again."""
-    kept = _kept.get(key)
-    if not kept:
-        return None
-    for index, connection in enumerate(kept):
-        # the list and this loop's variable; the application's references would come on top
-        if sys.getrefcount(connection) > _EXCLUSIVE:
-            continue
-        if not ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
+    kept = _kept.get(key, [])
+    # by index: what enumerate() gives would hold a reference itself
+    for index in range(len(kept) - 1, -1, -1):
+        connection = kept[index]
+        if sys.getrefcount(connection) <= _EXCLUSIVE and not ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
             del kept[index]
             _renew(connection)
             return connection
@@ -342,16 +357,6 @@ def drop_kept(database: str | None = None) -> None:
                 ext.connection.close(connection)
         if not kept:
             del _kept[key]
-
-
-def drop_referenced() -> None:
-    """Close the kept backends whose objects somebody still refers to: those can't be given out again."""
-    for kept in _kept.values():
-        for index in range(len(kept) - 1, -1, -1):
-            connection = kept[index]
-            if sys.getrefcount(connection) > _EXCLUSIVE:
-                del kept[index]
-                ext.connection.close(connection)
 
 
 def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:

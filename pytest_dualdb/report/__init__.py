@@ -147,7 +147,9 @@ def build(
 ) -> Report:
     """Group the tests' diagnoses into issues, worst first, and return the report."""
     ordered = tuple(sorted(tests, key=lambda test: test.id))
-    issues = _issues(ordered, all_rules(context.get("rules", ())))
+    # the rule modules are imported when there is something to explain
+    found = any(test.diagnoses for test in ordered)
+    issues = _issues(ordered, all_rules(context.get("rules", ()))) if found else []
     return Report(meta, tuple(issues), ordered, tuple(recordings), context)
 
 
@@ -210,7 +212,8 @@ def _follows(members: Iterable[tuple[TestResult, int]]) -> tuple[tuple[Divergenc
                 divergence = diagnosis.divergence
                 statement = divergence.site_statement
                 site = None if statement is None else statement.site
-                key = (divergence.kind, site, divergence.table, _scrubbed(divergence.message))
+                what = _scrubbed(divergence.message) if site is None else ""
+                key = (divergence.kind, site, divergence.table, what)
                 found.setdefault(key, (divergence, set()))[1].add(test.id)
     return tuple((divergence, len(ids)) for divergence, ids in found.values())
 

@@ -145,7 +145,7 @@ def cut(text: str, width: int, around: int | None = None) -> str:
     if around is None:
         tail = _first(text[::-1], (width - 3) // 2)[::-1]
         return f"{_first(text, width - 3 - cells(tail))}...{tail}"
-    if cells(text[:around]) + min(12, width // 3) <= width - 3:
+    if width < 10 or cells(text[:around]) + min(12, width // 3) <= width - 3:
         return f"{_first(text, width - 3)}..."
     rest = text[around:]
     before = _first(text[:around][::-1], max((width - 6) // 3, width - 3 - cells(rest)))[::-1]
@@ -182,11 +182,13 @@ _PLAIN = (decimal.Decimal, datetime.date, datetime.time, datetime.timedelta, uui
 
 
 def _parting(left: str, right: str) -> int:
-    """Return the first place at which two texts differ."""
-    for index, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return index
-    return min(len(left), len(right))
+    """Return the first place at which two texts differ, which may be the end of the shorter one."""
+    start = 0
+    while left[start : start + MAX_TEXT] == right[start : start + MAX_TEXT] and start < len(left):
+        start += MAX_TEXT
+    pairs = zip(left[start : start + MAX_TEXT], right[start : start + MAX_TEXT], strict=False)
+    found = next((index for index, (a, b) in enumerate(pairs) if a != b), None)
+    return min(len(left), len(right)) if found is None else start + found
 
 
 def _window(text: str, around: int) -> tuple[str, int]:
@@ -235,12 +237,22 @@ def _statements(divergence: Divergence) -> tuple[Text, ...]:
         return (_text(None, texts[0], error),)
     if len(sides) == 1:
         return (_text(None, texts[0], error),)
-    lines = [_collapsed(text) for text in texts]
-    found = _parting(*lines)
+    places = _first_other_words(*map(_collapsed, texts))
     return tuple(
-        Text(backend, text, found if len(line) <= MAX_TEXT else None)
-        for (backend, _), text, line in zip(sides, texts, lines, strict=True)
+        Text(backend, text[:MAX_TEXT], place)
+        for (backend, _), text, place in zip(sides, texts, places, strict=True)
     )
+
+
+def _first_other_words(left: str, right: str) -> tuple[int, int]:
+    """Return where two statements in one line have their first word, placeholders apart, that differs."""
+    places = [0, 0]
+    for one, other in zip(left.split(" "), right.split(" "), strict=False):
+        if syntax.skeleton(one) != syntax.skeleton(other):
+            break
+        places[0] += len(one) + 1
+        places[1] += len(other) + 1
+    return min(places[0], len(left)), min(places[1], len(right))
 
 
 def _text(backend: Backend | None, sql: str, error: Failure | None) -> Text:
@@ -257,7 +269,7 @@ def _collapsed(sql: str) -> str:
     return " ".join(re.sub(r"(?<=\()\s*\n\s*|\s*\n\s*(?=\))", "", sql).split())
 
 
-_NAMED = re.compile(r'"([^"]+)"|\b(?:function|column|table|type|operator[^:]*):? ([^\s(),;]+)')
+_NAMED = re.compile(r'"([^"]+)"|\b(?:function|column|table|type|operator[^:]*):? ([^\s(),;"]+)')
 
 
 def _focus(sql: str, message: str) -> int | None:

@@ -161,7 +161,7 @@ def _statement(statement: Statement | None) -> dict[str, Any] | None:
     return {
         "sql": without_passwords(statement.sql[:MAX_STATEMENT_CHARACTERS]),
         "params": _masked(value_to_json(cut_params(statement.params))),
-        "columns": None if statement.columns is None else list(statement.columns),
+        "columns": None if statement.columns is None else _masked(list(statement.columns)),
         "rows": [[_masked(value_to_json(v)) for v in row_values(row)] for row in statement.rows[:MAX_ROWS]],
         "rowcount": statement.rowcount,
         "error": None

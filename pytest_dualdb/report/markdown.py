@@ -29,7 +29,7 @@ _SIDES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "both": "both"}
 
 def render(report: Report) -> str:
     """Return the report as a Markdown document."""
-    return "\n".join(_Document(report).lines()) + "\n"
+    return "\n".join(_Document(report).lines()).rstrip("\n") + "\n"
 
 
 class _Document:
@@ -194,7 +194,7 @@ class _Document:
 
     def _rows(self, shown: Excerpt) -> Iterator[str]:
         if shown.subject:
-            yield f"{_code(shown.subject)}:"
+            yield _escaped(f"F{shown.subject[1:]}:") if shown.sequence else f"{_code(shown.subject)}:"
             yield ""
         width = max(len(row.cells) for row in shown.rows)
         names = shown.columns or ("rows" if shown.sequence else "value",) * width
@@ -267,13 +267,12 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
     yield ""
 
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
+_SPECIAL = re.compile(r"[\\`*\[\]<>|#~&]|(?<!\w)_|_(?!\w)|^[-+](?=\s)|(?<=^\d)[.)](?=\s)")
 
 
 def _escaped(text: str) -> str:
     """Return one line of text so that Markdown shows it as it is."""
-    text = _SPECIAL.sub(lambda m: html.escape(m[1]) if m[1] in "<>&" else f"\\{m[1]}", text)
-    return re.sub(r"^(\s*)([-+]|\d+(?=[.)]))(?=\W)", r"\1\\\2", text) if not text[:1].isalpha() else text
+    return _SPECIAL.sub(lambda m: html.escape(m[0]) if m[0] in "<>&" else f"\\{m[0]}", text)
 
 
 def _code(text: str, table: bool = False) -> str:

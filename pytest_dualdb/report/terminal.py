@@ -271,7 +271,19 @@ class _Summary:
                 last = hides if index == len(issue.tests) - 1 else ""
                 self._add(("  ", ""), (cut(clean(test), self.width - 2 - cells(last)) + last, "light"))
             return
-        self._add(("  ", ""), (_some(issue.tests, self.width - 2, hides), "light"))
+        everything = ", ".join(map(clean, issue.tests)) + hides
+        if len(issue.tests) <= 2 and cells(everything) <= self.width - 2:
+            self._add(("  ", ""), (everything, "light"))
+            return
+        more = f" and {len(issue.tests) - 1} more" if len(issue.tests) > 1 else ""
+        first, rest = clean(issue.tests[0]), (more + hides).lstrip(" ;")
+        if cells(first + more + hides) <= self.width - 2:
+            self._add(("  ", ""), (first + more + hides, "light"))
+            return
+        # a test's id stays whole as long as it can: people copy it
+        self._add(("  ", ""), (cut(first, self.width - 2), "light"))
+        if rest:
+            self._add(("  ", ""), (rest, "light"))
 
     # --------------------------------------------------------------------------------------------- the rest
 
@@ -420,18 +432,9 @@ def _one_line(text: Text, width: int) -> str:
         rest = line[place:]
         room = width - cells(rest)
         if room >= len("SELECT ..."):
-            return cut(line[:place], room, 0) + rest
+            return (cut(line[:place], room, 0) if room >= 20 else "SELECT ...") + rest
         return cut(f"SELECT ...{rest}", width)
     return cut(line, width, None if verb in ("UPDATE", "DELETE", "WITH") else 0)
-
-
-def _some(tests: Sequence[str], width: int, suffix: str) -> str:
-    """Return the tests in one line: all where they fit, else the first and how many more."""
-    everything = ", ".join(map(clean, tests)) + suffix
-    if len(tests) <= 2 and cells(everything) <= width:
-        return everything
-    tail = (f" and {len(tests) - 1} more" if len(tests) > 1 else "") + suffix
-    return cut(clean(tests[0]), width - cells(tail)) + tail
 
 
 def _column_widths(shown: Excerpt, room: int) -> list[int]:

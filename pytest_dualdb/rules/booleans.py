@@ -197,7 +197,7 @@ class BooleanText(Rule):
             column = evidence.column(name, "postgres")
             if column is None or family(column.type) != "boolean":
                 continue
-            for table in evidence.recordings["sqlite"].state | evidence.templates.get("sqlite", {}):
+            for table in {*evidence.recordings["sqlite"].state, *evidence.templates.get("sqlite", {})}:
                 contents = evidence.contents(table, "sqlite")
                 columns = [] if contents is None else [one.lower() for one in contents.columns]
                 if contents is not None and name.lower() in columns:

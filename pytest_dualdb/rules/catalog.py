@@ -84,41 +84,38 @@ class SqliteMaster(Rule):
 
 
 class SqliteFunction(Rule):
-    """A function about SQLite itself.
+    """A function about what this connection to SQLite did.
 
     What differs:
-        PostgreSQL does not know last_insert_rowid(), changes(), sqlite_version(), typeof() or randomblob()
-        (42883).
+        PostgreSQL does not know last_insert_rowid(), changes(), total_changes() or sqlite_version() (42883).
     Why:
-        They report what this connection to SQLite did, or how SQLite stores a value.
+        They ask SQLite's library about the connection.
     Instead:
         ``INSERT INTO item (id, code) VALUES (2, 'b') RETURNING id`` for last_insert_rowid(), the cursor's
         rowcount for changes().
     References:
-        https://www.sqlite.org/lang_corefunc.html
+        https://www.sqlite.org/lang_corefunc.html#last_insert_rowid
+        https://www.sqlite.org/lang_corefunc.html#changes
         https://www.postgresql.org/docs/current/dml-returning.html
     """
 
     name = "sqlite-function"
-    title = "function about SQLite's own state or storage"
+    title = "function about the connection to SQLite"
     instead = "RETURNING for last_insert_rowid(), cursor.rowcount for changes()"
     kinds = ERROR
     priority = 5
     specimens = (
         Specimen(["SELECT last_insert_rowid()"]),
-        Specimen(["SELECT typeof(code) FROM item"], _ITEM),
-        Specimen(["INSERT INTO item VALUES (2, hex(randomblob(4)))", "ROLLBACK"], _ITEM),
+        Specimen(["SELECT changes(), total_changes()"]),
+        Specimen(["SELECT sqlite_version()"]),
     )
     near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b') RETURNING id", "COMMIT"], _ITEM),)
-    _names: ClassVar[str] = (
-        r"last_insert_rowid|(total_)?changes|sqlite_\w+|typeof|randomblob|zeroblob|load_extension|likelihood|likely|unlikely"
-    )
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.raised("sqlite") is not None:
             return False
         missing = missing_function(evidence.raised("postgres"))
-        return missing is not None and re.fullmatch(self._names, missing.name) is not None
+        return missing is not None and bool(re.fullmatch(r"last_insert_rowid|(total_)?changes|sqlite_\w+", missing.name))
 
 
 class PostgresCatalog(Rule):
@@ -201,45 +198,6 @@ class PostgresFunction(Rule):
         return said(failure, words) is not None
 
 
-class SetReturningFunction(Rule):
-    """A function that makes rows, such as generate_series or unnest.
-
-    What differs:
-        SQLite does not know it (``no such table`` or ``no such function``).
-    Why:
-        SQLite's library has table-valued functions for JSON and pragmas only; generate_series is an extension
-        that its shell brings.
-    Instead:
-        ``WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n``, and a
-        list of placeholders for unnest.
-    References:
-        https://www.sqlite.org/series.html
-        https://www.sqlite.org/lang_with.html
-        https://www.postgresql.org/docs/current/functions-srf.html
-    """
-
-    name = "set-returning-function"
-    title = "generate_series and unnest exist on PostgreSQL only"
-    instead = "WITH RECURSIVE, or a list of placeholders"
-    kinds = ERROR
-    specimens = (
-        Specimen(["SELECT n FROM generate_series(1, 3) AS s (n)"]),
-        Specimen(["SELECT generate_series(1, 3)"]),
-    )
-    near_misses = (
-        Specimen(["WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n"]),
-    )
-    _names: ClassVar[str] = r"(generate_series|generate_subscripts|unnest|regexp_split_to_table|string_to_table)"
-
-    def matches(self, evidence: Evidence) -> bool:
-        failure = evidence.raised("sqlite")
-        if failure is None or evidence.raised("postgres") is not None:
-            return False
-        if said(failure, rf"^no such (table|function|table-valued function): {self._names}$"):
-            return True
-        return bool(at(failure)) and has(evidence.sql("sqlite"), rf"\b{self._names}\s*\(")
-
-
 class SessionSetting(Rule):
     """SET, SHOW, RESET or DISCARD.
 
@@ -259,6 +217,7 @@ class SessionSetting(Rule):
     title = "SET and SHOW exist on PostgreSQL only"
     instead = "settings as arguments of connect()"
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen(["SET search_path TO public", "ROLLBACK"]),
         Specimen(["SHOW server_version"]),
@@ -293,6 +252,7 @@ class PostgresCommand(Rule):
     title = "command that only PostgreSQL has"
     instead = "the PostgreSQL part of the code only"
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen(["LISTEN news", "ROLLBACK"]),
         Specimen(["EXPLAIN (COSTS OFF) SELECT id FROM item"], _ITEM),
@@ -330,6 +290,7 @@ class SqliteCommand(Rule):
     title = "command that only SQLite has"
     instead = "the SQLite part of the code only"
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen(["EXPLAIN QUERY PLAN SELECT id FROM item"], _ITEM),
         Specimen(["REINDEX item"], _ITEM),

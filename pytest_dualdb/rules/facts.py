@@ -211,7 +211,8 @@ def stored_rows(evidence: Evidence, sql: str) -> Iterator[Mapping[str, Any]]:
 
     Rows that the statement itself returned count too: what it deleted or changed is in no table any more.
     """
-    for table in sorted(syntax.tables(sql) | ({evidence.divergence.table} - {None})):  # type: ignore[type-var]
+    own = evidence.divergence.table
+    for table in sorted(syntax.tables(sql) | ({own} if own else set())):
         for backend in BACKENDS:
             now = evidence.recordings[backend].state.get(table)
             before = evidence.templates.get(backend, {}).get(table)

@@ -168,7 +168,7 @@ class JsonPath(Rule):
     title = "'$.key' is a path on SQLite, a key on PostgreSQL"
     instead = "body -> 'a' ->> 'b', one operator for each step"
     kinds = frozenset({"rows", "state", "order", "rowcount"})
-    priority = 3
+    priority = 5
     specimens = (
         Specimen(["SELECT body ->> '$.c' AS c FROM docs"], _DOCS),
         Specimen(["SELECT id FROM docs WHERE body ->> '$.c' = 'x'"], _DOCS),

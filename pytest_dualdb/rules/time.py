@@ -119,6 +119,11 @@ class TimestampSeparator(Rule):
         Specimen([("SELECT id FROM visits WHERE at >= ? ORDER BY id", ("2024-05-01T00:00:00",))], _VISITS),
         Specimen(["SELECT id FROM visits WHERE id <> 2 ORDER BY at"], _MIXED),
         Specimen([("DELETE FROM visits WHERE at < ?", ("2024-05-01T00:00:00",)), "COMMIT"], _VISITS),
+        Specimen(
+            [{"sqlite": "SELECT id FROM log WHERE at >= datetime('2024-05-01 08:00:00', '+1 hour')",
+              "postgres": "SELECT id FROM log WHERE at >= to_char(timestamp '2024-05-01 09:00:00', 'YYYY-MM-DD\"T\"HH24:MI:SS')"}],
+            "CREATE TABLE log (id INTEGER PRIMARY KEY, at TEXT); INSERT INTO log VALUES (1, '2024-05-01T08:30:00');",
+        ),
     )
     near_misses = (
         Specimen([("SELECT id FROM visits WHERE at >= ? ORDER BY id", ("2024-05-01 00:00:00",))], _VISITS),
@@ -126,7 +131,15 @@ class TimestampSeparator(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        return "separator" in set(_clashes(evidence))
+        return "separator" in set(_clashes(evidence)) or self._function(evidence)
+
+    def _function(self, evidence: Evidence) -> bool:
+        """Return whether SQLite compares text with a T to what one of its functions writes with a blank."""
+        sql = bare(evidence.sql("sqlite"))
+        written = re.findall(r"(\w+)\"?\s*(?:[<>]=?|=|<>|!=|BETWEEN)\s*(?:datetime\s*\(|CURRENT_TIMESTAMP)", sql, re.I)
+        written += re.findall(r"(?:datetime\s*\([^()]*\)|CURRENT_TIMESTAMP)\s*(?:[<>]=?|=)\s*(?:\w+\.)?\"?(\w+)", sql, re.I)
+        stored = (str(row.get(name.lower()) or "") for row in stored_rows(evidence, sql) for name in written)
+        return any(re.match(r"\d{4}-\d\d-\d\dT", text) for text in stored)
 
 
 class TimestampZone(Rule):
@@ -272,7 +285,7 @@ class SqliteDateFunction(Rule):
     title = "datetime(), strftime() and others are SQLite's own"
     instead = "the moment as a parameter, CURRENT_TIMESTAMP for now"
     kinds = frozenset({"error", "outcome"})
-    priority = 2
+    priority = 3
     specimens = (
         Specimen(["SELECT id FROM visits WHERE at < datetime('now', '-7 days') ORDER BY id"], _VISITS),
         Specimen(["SELECT strftime('%Y', at) FROM visits"], _VISITS),
@@ -318,7 +331,7 @@ class PostgresDateFunction(Rule):
     title = "date_trunc, EXTRACT, INTERVAL, now() are PostgreSQL's own"
     instead = "the moment as a parameter, CURRENT_TIMESTAMP for now()"
     kinds = frozenset({"error", "outcome"})
-    priority = 2
+    priority = 6
     specimens = (
         Specimen(["SELECT date_trunc('month', at) FROM visits"], _VISITS),
         Specimen(["SELECT EXTRACT(YEAR FROM at) FROM visits"], _VISITS),
@@ -440,7 +453,7 @@ class InvalidDate(Rule):
         Specimen([("UPDATE visits SET day = ?", ("2024-02-30",))], _VISITS),
         Specimen([("SELECT id FROM visits WHERE at = ?", ("soon",))], _VISITS),
         Specimen([("UPDATE visits SET at = ?", (1700000000,))], _VISITS),
-        Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("20240501",)), "COMMIT"], _VISITS),
+        Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("May 3, 2024",)), "COMMIT"], _VISITS),
     )
     near_misses = (Specimen([("UPDATE visits SET day = ?", (datetime.date(2024, 2, 29).isoformat(),)), "COMMIT"], _VISITS),)
 
@@ -678,8 +691,8 @@ def _clocked(evidence: Evidence) -> bool:
 
 def _distinct(evidence: Evidence, backend: Any) -> list[int]:
     """Return for each time column of the statement's tables how many different times the backend holds."""
-    found = []
-    for table in sorted(syntax.tables(evidence.text)):
+    found = _counted(evidence, backend)
+    for table in () if found else sorted(syntax.tables(evidence.text)):
         other = evidence.contents(table, "postgres")
         contents = evidence.contents(table, backend)
         if contents is None or other is None:
@@ -688,8 +701,6 @@ def _distinct(evidence: Evidence, backend: Any) -> list[int]:
             column = evidence.column(name, "postgres", [table])
             if column is not None and family(column.type) == "time":
                 found.append(len({str(row[index]) for row in contents.rows}))
-    if not found:
-        found = _counted(evidence, backend)
     return found
 
 
@@ -707,7 +718,7 @@ class TimestampType(Rule):
     What differs:
         The Python type: str on SQLite, datetime.datetime, date, time or timedelta on PostgreSQL. Comparing with
         a datetime or calling .isoformat() fails on SQLite (TypeError, AttributeError), parsing fails on
-        PostgreSQL; JSON encoders take the text only.
+        PostgreSQL; JSON encoders take the text only. PostgreSQL's timestamptz arrives with a zone.
 
     Why:
         SQLite returns what it stores, which is text, unless sqlite3.connect(detect_types=...) converts it.
@@ -735,9 +746,9 @@ class TimestampType(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         times = (datetime.date, datetime.time, datetime.timedelta)
-        if any(isinstance(p.postgres, times) and isinstance(p.sqlite, str | int | float) for p in pairs(evidence)):
+        if any(isinstance(p.postgres, times) and not isinstance(p.sqlite, bytes) for p in pairs(evidence)):
             return True
-        return re.search(r": (str|int) / (datetime|date|time|timedelta)", evidence.divergence.message) is not None
+        return re.search(r": \w+ / (datetime|date|time|timedelta)|datetime( with zone)? / datetime", evidence.divergence.message) is not None
 
 
 class CastToDate(Rule):

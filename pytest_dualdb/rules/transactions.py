@@ -261,7 +261,16 @@ class UncommittedWork(Rule):
             if not written or not named and ending(statements, written[-1]) is None:
                 return False
             open_ended[side] = not kept(ending(statements, written[-1]))
-        return all(open_ended)
+        return all(open_ended) and (named is None or self._one_changed(evidence, named))
+
+    def _one_changed(self, evidence: Evidence, table: str) -> bool:
+        """Return whether only one backend's table has other rows than each half starts with."""
+        changed = []
+        for backend in OTHER:
+            state, template = evidence.contents(table, backend), evidence.templates.get(backend, {}).get(table)
+            before = () if template is None else template.rows
+            changed.append(state is not None and sorted(map(repr, state.rows)) != sorted(map(repr, before)))
+        return changed[0] != changed[1]
 
 
 def _autocommit_sqlite(db: Any) -> None:
@@ -366,7 +375,7 @@ class BeginMode(Rule):
     title = "BEGIN or COMMIT with words of one database"
     instead = "plain BEGIN and COMMIT"
     kinds = ERROR
-    priority = 5
+    priority = 12
     specimens = (
         Specimen(["BEGIN IMMEDIATE", "ROLLBACK"]),
         Specimen(["START TRANSACTION", "ROLLBACK"]),
@@ -495,6 +504,7 @@ class SelectForUpdate(Rule):
     title = "row and table locks exist on PostgreSQL only"
     instead = "leave FOR UPDATE out on SQLite, or check in the UPDATE's WHERE"
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen(["SELECT id FROM item WHERE id = 1 FOR UPDATE SKIP LOCKED", "ROLLBACK"], _ITEM),
         Specimen(["LOCK TABLE item IN EXCLUSIVE MODE", "ROLLBACK"], _ITEM),
@@ -573,7 +583,7 @@ class DeferredConstraint(Rule):
     title = "foreign key that only one database checks at the commit"
     instead = "DEFERRABLE INITIALLY DEFERRED in both schemas, or parents first"
     kinds = ERROR
-    priority = 5
+    priority = 12
     _SCHEMA: ClassVar[dict[str, str]] = {
         "sqlite": "CREATE TABLE city (id INTEGER PRIMARY KEY); CREATE TABLE road (city INTEGER REFERENCES city (id));",
         "postgres": "CREATE TABLE city (id INTEGER PRIMARY KEY);"

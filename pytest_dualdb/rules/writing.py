@@ -42,6 +42,7 @@ class OrConflictClause(Rule):
     title = "OR REPLACE, OR IGNORE and REPLACE INTO exist on SQLite only"
     instead = "INSERT ... ON CONFLICT DO NOTHING, or ON CONFLICT (key) DO UPDATE SET ..."
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen([("INSERT OR IGNORE INTO item (id, code, n) VALUES (?, ?, ?)", (1, "b", 2)), "ROLLBACK"], _ITEM_1),
         Specimen(["insert or replace into item values (1, 'b', 2)", "ROLLBACK"], _ITEM_1),
@@ -91,6 +92,7 @@ class ConflictTarget(Rule):
     title = "ON CONFLICT target that only one database accepts"
     instead = "ON CONFLICT (columns of a unique constraint of both schemas)"
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen(["INSERT INTO item (id, n) VALUES (1, 2) ON CONFLICT DO UPDATE SET n = 2", "ROLLBACK"], _ITEM_1),
         Specimen(["INSERT INTO item (id) VALUES (1) ON CONFLICT ON CONSTRAINT item_pkey DO NOTHING", "ROLLBACK"], _ITEM_1),
@@ -137,6 +139,7 @@ class UpsertOfSelect(Rule):
     title = "INSERT ... SELECT ... ON CONFLICT needs a WHERE on SQLite"
     instead = "INSERT ... SELECT ... WHERE true ON CONFLICT ..."
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen(["INSERT INTO item (id) SELECT id FROM item ON CONFLICT (id) DO NOTHING", "ROLLBACK"], _ITEM_1),
     )
@@ -716,6 +719,7 @@ class LimitedWrite(Rule):
     title = "UPDATE or DELETE with ORDER BY or LIMIT, refused by PostgreSQL"
     instead = "WHERE id IN (SELECT id ... ORDER BY ... LIMIT n)"
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen([{"sqlite": "DELETE FROM item WHERE id IN (SELECT id FROM item ORDER BY id LIMIT 1)",
                    "postgres": "DELETE FROM item ORDER BY id LIMIT 1"}, "ROLLBACK"], _ITEM_1),
@@ -754,6 +758,7 @@ class PostgresOnlyWrite(Rule):
     title = "form of INSERT, UPDATE or DELETE that SQLite does not have"
     instead = "subqueries for USING and for writes in WITH; AS before an alias"
     kinds = ERROR
+    priority = 10
     specimens = (
         Specimen(["DELETE FROM item USING item AS i WHERE item.id = i.id", "ROLLBACK"], _ITEM_1),
         Specimen(["WITH x AS (INSERT INTO item VALUES (9, 'u', 1) RETURNING id) SELECT id FROM x", "ROLLBACK"], _ITEM_1),
@@ -813,6 +818,7 @@ class Truncate(Rule):
     title = "TRUNCATE exists on PostgreSQL only"
     instead = "DELETE FROM table"
     kinds = ERROR
+    priority = 10
     specimens = (Specimen(["TRUNCATE TABLE item RESTART IDENTITY CASCADE", "ROLLBACK"], _ITEM_1),)
     near_misses = (Specimen(["DELETE FROM item", "COMMIT"], _ITEM_1),)
 

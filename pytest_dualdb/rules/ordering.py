@@ -1,0 +1,286 @@
+"""Rules about the order of rows: NULLs first or last, ties, no order at all."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pytest_dualdb import syntax
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.rules.facts import queries, stored_rows, suspects
+from pytest_dualdb.values import loose_key
+
+_TASKS = (
+    "CREATE TABLE tasks (id INTEGER PRIMARY KEY, title TEXT, due DATE, weight INTEGER);"
+    " INSERT INTO tasks VALUES (1, 'a', NULL, 5), (2, 'b', '2024-05-01', NULL), (3, 'c', '2024-06-01', 5);"
+)
+
+
+def _trees(evidence: Evidence) -> list[Any]:
+    found: list[Any] = []
+    for backend in ("sqlite", "postgres"):
+        for statement in suspects(evidence, backend):
+            found += [query.tree for query in queries(statement, backend)]
+    return found
+
+
+class NullOrdering(Rule):
+    """ORDER BY something that can be NULL, without NULLS FIRST or NULLS LAST.
+
+    What differs:
+        Ascending, SQLite puts NULLs first and PostgreSQL last; descending the reverse. With LIMIT other rows
+        come; in a window function other rows get the numbers.
+
+    Why:
+        The standard leaves it to the database. SQLite takes NULL for the smallest value, PostgreSQL for the
+        largest.
+
+    Instead:
+        Say it (SQLite 3.30 and later):
+
+            SELECT id FROM tasks ORDER BY due NULLS LAST, id
+
+        or, on every version, sort by `due IS NULL` first:
+
+            SELECT id FROM tasks ORDER BY CASE WHEN due IS NULL THEN 1 ELSE 0 END, due, id
+
+    References:
+        https://www.sqlite.org/lang_select.html#orderby
+        https://www.postgresql.org/docs/current/queries-order.html
+    """
+
+    name = "null-ordering"
+    title = "NULLs sort first on SQLite, last on PostgreSQL"
+    instead = "ORDER BY column NULLS LAST (or NULLS FIRST)"
+    kinds = frozenset({"order", "rows", "state", "rowcount"})
+    priority = 2
+    specimens = (
+        Specimen(["SELECT id FROM tasks ORDER BY due"], _TASKS),
+        Specimen(["SELECT title FROM tasks ORDER BY weight DESC, id"], _TASKS),
+        Specimen(["SELECT t.id FROM tasks AS t ORDER BY t.due LIMIT 1"], _TASKS),
+        Specimen(["SELECT id, row_number() OVER (ORDER BY due) AS n FROM tasks ORDER BY id"], _TASKS),
+        Specimen(["SELECT weight AS w, count(*) FROM tasks GROUP BY weight ORDER BY 1"], _TASKS),
+        Specimen(["SELECT id, lower(due || '') AS d FROM tasks ORDER BY d"], _TASKS),
+        Specimen(["DELETE FROM tasks WHERE id = (SELECT id FROM tasks ORDER BY due LIMIT 1)", "COMMIT"], _TASKS),
+    )
+    near_misses = (
+        Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _TASKS),
+        Specimen(["SELECT id FROM tasks WHERE due IS NOT NULL ORDER BY due DESC"], _TASKS),
+        Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _TASKS),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        from sqlglot import expressions as exp
+
+        for tree in _trees(evidence):
+            for order in tree.find_all(exp.Order):
+                for term in order.expressions:
+                    if isinstance(term, exp.Ordered) and self._null(evidence, tree, term):
+                        return evidence.kind != "order" or self._moved(evidence, tree, order)
+        return False
+
+    def _null(self, evidence: Evidence, tree: Any, term: Any) -> bool:
+        """Return whether the key says nothing about NULLs and holds one, as far as is known."""
+        if re.search(r"\bNULLS\s+(FIRST|LAST)\b", term.sql("sqlite") + " " + self._written(evidence, term), re.I):
+            return False
+        from sqlglot import expressions as exp
+
+        node = _resolved(tree, term.this)
+        if isinstance(node, exp.Coalesce | exp.Count | exp.Is | exp.Literal):
+            return False
+        columns = [node] if isinstance(node, exp.Column) else list(node.find_all(exp.Column))
+        if isinstance(node, exp.Case) and not _shown_null(evidence, tree, term):
+            return False
+        if _shown_null(evidence, tree, term):
+            return True
+        text = evidence.text
+        return any(
+            row.get(column.name.lower(), "") is None
+            for column in columns
+            for row in (*stored_rows(evidence, text), *stored_rows(evidence, evidence.sql("sqlite")))
+        )
+
+    def _written(self, evidence: Evidence, term: Any) -> str:
+        """Return the text after the term: sqlglot drops NULLS FIRST where it is the dialect's default."""
+        word = re.escape(term.this.name or term.this.sql())
+        found = re.search(rf"{word}\"?\)*(\s+(ASC|DESC))?\s+NULLS\s+(FIRST|LAST)", evidence.text, re.I)
+        return found[0] if found else ""
+
+    def _moved(self, evidence: Evidence, tree: Any, order: Any) -> bool:
+        """Return whether the rows with NULL in the key are what moved, where the key is among the columns."""
+        sqlite, postgres = evidence.sqlite, evidence.postgres
+        if sqlite is None or postgres is None:
+            return True
+        for side in (sqlite, postgres):
+            columns = side.columns or ()
+            shape = syntax.shape(side.sql, "postgres", columns)
+            if not shape.keys or any(key.column is None for key in shape.keys) or shape.limited:
+                return True
+            shown = [index for key in shape.keys if (index := key.column) is not None]
+            if any(row[index] is None for row in side.values for index in shown if index < len(row)):
+                return True
+        return False
+
+
+def _resolved(tree: Any, node: Any) -> Any:
+    """Return what an ORDER BY term stands for: the selected expression of that number or alias."""
+    from sqlglot import expressions as exp
+
+    selects = getattr(tree, "selects", None) or []
+    if isinstance(node, exp.Literal) and node.this.isdigit() and 0 < int(node.this) <= len(selects):
+        return selects[int(node.this) - 1].unalias()
+    if isinstance(node, exp.Column) and not node.table:
+        for selected in selects:
+            if selected.alias and selected.alias.lower() == node.name.lower():
+                return selected.unalias()
+    return node
+
+
+def _shown_null(evidence: Evidence, tree: Any, term: Any) -> bool:
+    """Return whether the result shows a NULL in the column that it is sorted by."""
+    statement = evidence.sqlite
+    if statement is None or not statement.columns:
+        return False
+    from sqlglot import expressions as exp
+
+    lowered = [column.lower() for column in statement.columns]
+    if isinstance(term.this, exp.Literal) and term.this.this.isdigit():
+        index = int(term.this.this) - 1
+    elif isinstance(term.this, exp.Column) and term.this.name.lower() in lowered:
+        index = lowered.index(term.this.name.lower())
+    else:
+        return False
+    sides = [s for s in (evidence.sqlite, evidence.postgres) if s is not None]
+    return any(index < len(row) and row[index] is None for side in sides for row in side.values)
+
+
+class OrderTies(Rule):
+    """ORDER BY keys that several rows share.
+
+    What differs:
+        Rows with equal keys come in another order, and with LIMIT, OFFSET or fetchone() other rows come.
+
+    Why:
+        Neither database promises anything within equal keys; SQLite often shows the order of insertion,
+        PostgreSQL that of its plan.
+
+    Instead:
+        A last key that is unique:
+
+            SELECT title FROM tasks ORDER BY weight NULLS LAST, id
+
+    References:
+        https://www.sqlite.org/lang_select.html#orderby
+        https://www.postgresql.org/docs/current/queries-order.html
+    """
+
+    name = "order-ties"
+    title = "rows with equal sort keys come in any order"
+    instead = "a unique last key: ORDER BY weight, id"
+    kinds = frozenset({"order", "rows"})
+    priority = -2
+    _TIES = (
+        "CREATE TABLE tasks (id INTEGER PRIMARY KEY, weight INTEGER, title TEXT);"
+        " INSERT INTO tasks VALUES (1, 5, 'a'), (2, 5, 'b'), (3, 5, 'c'), (4, 7, 'd');"
+    )
+    specimens = (
+        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT id, weight FROM tasks ORDER BY weight", "COMMIT"], _TIES),
+        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT id FROM tasks ORDER BY weight LIMIT 1", "COMMIT"], _TIES),
+    )
+    near_misses = (
+        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT id FROM tasks ORDER BY weight, id", "COMMIT"], _TIES),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        sqlite, postgres = evidence.sqlite, evidence.postgres
+        if sqlite is None or postgres is None:
+            return False
+        shape = syntax.shape(postgres.sql, "postgres", postgres.columns or ())
+        if not shape.ordered:
+            return False
+        if evidence.kind == "rows" and not shape.limited and sqlite.fetched not in ("one", "some"):
+            return False
+        if evidence.divergence.severity == "low":
+            return True
+        return self._tied(evidence)
+
+    def _tied(self, evidence: Evidence) -> bool:
+        """Return whether some stored rows share all keys that the statement sorts by."""
+        from sqlglot import expressions as exp
+
+        for tree in evidence.trees("sqlite") or evidence.trees("postgres"):
+            order = tree.args.get("order")
+            keys = [_resolved(tree, term.this) for term in order.expressions] if order else []
+            if not keys or not all(isinstance(key, exp.Column) for key in keys):
+                continue
+            for backend in ("sqlite", "postgres"):
+                for table in syntax.tables(evidence.text):
+                    contents = evidence.contents(table, backend)
+                    columns = [] if contents is None else [one.lower() for one in contents.columns]
+                    if contents is None or not all(key.name.lower() in columns for key in keys):
+                        continue
+                    seen = [tuple(loose_key(row[columns.index(key.name.lower())]) for key in keys) for row in contents.rows]
+                    if len(set(seen)) < len(seen):
+                        return True
+        return False
+
+
+class UnorderedRows(Rule):
+    """A query without ORDER BY.
+
+    What differs:
+        The same rows come in another order; with LIMIT or fetchone() other rows come, and the first of a group
+        is another one.
+
+    Why:
+        Without ORDER BY the order is whatever the plan and the storage give: SQLite often reads by rowid or along
+        an index, PostgreSQL reads its heap, where an updated row moves to another place.
+
+    Instead:
+        ORDER BY a unique key wherever the order, or which row comes first, matters:
+
+            SELECT title FROM tasks ORDER BY id
+
+    References:
+        https://www.sqlite.org/lang_select.html#orderby
+        https://www.postgresql.org/docs/current/queries-order.html
+    """
+
+    name = "unordered-rows"
+    title = "no ORDER BY: rows come in any order"
+    instead = "ORDER BY a unique key where the order matters"
+    kinds = frozenset({"order", "rows"})
+    priority = -1
+    _TASKS = OrderTies._TIES
+    specimens = (
+        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks", "COMMIT"], _TASKS),
+        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks LIMIT 1", "COMMIT"], _TASKS),
+        Specimen(["SELECT DISTINCT id % 3 AS n FROM tasks"], _TASKS),
+    )
+    near_misses = (
+        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks ORDER BY id", "COMMIT"], _TASKS),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        sqlite, postgres = evidence.sqlite, evidence.postgres
+        if sqlite is None or postgres is None:
+            return False
+        shape = syntax.shape(postgres.sql, "postgres", postgres.columns or ())
+        if shape.ordered:
+            return self._inner(evidence) and evidence.kind == "rows"
+        if evidence.kind == "order":
+            return True
+        if evidence.kind != "rows" or len(sqlite.rows) != len(postgres.rows):
+            return False
+        cut = shape.limited or (sqlite.fetched in ("one", "some") and max(sqlite.rowcount, postgres.rowcount) > 1)
+        return cut or self._inner(evidence)
+
+    def _inner(self, evidence: Evidence) -> bool:
+        """Return whether a subquery cuts its rows without an order."""
+        from sqlglot import expressions as exp
+
+        for select in evidence.find(exp.Select):
+            if select.parent is not None and select.args.get("limit") is not None and select.args.get("order") is None:
+                return True
+        return False
+

@@ -1,0 +1,70 @@
+"""What tests share: the server, and a closing line that says how many of them reached it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Generator, Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from projects import Projects
+
+from pytest_dualdb.server import Server, open_server
+
+pytest_plugins = ["pytester"]
+
+LIVE = "postgres_server"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A server for tests that need any: the one of DUALDB_POSTGRES, else what this machine has.
+
+    Not to reach one is an error, never a skip. Its `url("postgres")` serves as `--db-postgres` for inner runs.
+    """
+    with open_server(os.environ.get("DUALDB_POSTGRES") or "auto") as running:
+        yield running.server
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(postgres_server: Server) -> Iterator[str]:
+    """The libpq connection string of an empty scratch database, dropped afterwards."""
+    name = f"dualdb_test_{secrets.token_hex(4)}"
+    options = postgres_server.database_options or "TEMPLATE template0"
+    with closing(psycopg2.connect(postgres_server.dsn(postgres_server.maintenance))) as admin:
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} {options}")
+            try:
+                yield postgres_server.dsn(name)
+            finally:
+                cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Projects:
+    """Runs the projects in tests/projects; equal runs are made once."""
+    return Projects(tmp_path_factory.mktemp("projects"), postgres_server.url(postgres_server.maintenance))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if LIVE in getattr(item, "fixturenames", ()):
+        report.user_properties.append((LIVE, report.when))
+        if report.skipped:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} needs PostgreSQL and must not be skipped: {report.longrepr}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests ran on the server; continuous integration refuses a run without any."""
+    passed = [
+        report
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call" and (LIVE, "call") in report.user_properties
+    ]
+    terminalreporter.write_line(f"{len(passed)} tests passed on a live PostgreSQL")

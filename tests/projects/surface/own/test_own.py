@@ -1,0 +1,2 @@
+def test_replaced(db):
+    assert db == "the application's own"

@@ -1,0 +1,439 @@
+"""The plugin as its users meet it: options, test ids, fixtures, exit status, messages, clean-up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from projects import Projects, Run, command, environment
+
+WORKERS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["n0", "n2"])
+"""For whatever must be the same with pytest-xdist."""
+
+
+# ----------------------------------------------------------------------------------- test ids and fixtures
+
+
+def ids(run: Run) -> list[str]:
+    """Return the tests of a verbose run in the order in which they ran."""
+    words = (line.split() for line in run.output.splitlines())
+    return [
+        line[0].rpartition("::")[2]
+        for line in words
+        if len(line) > 1 and "::" in line[0] and line[1] in ("PASSED", "FAILED", "ERROR", "SKIPPED")
+    ]
+
+
+@pytest.fixture(scope="module")
+def surface(projects: Projects) -> Run:
+    run = projects.run("surface", "--db=both", "-v")
+    assert run.status == 0, run.text
+    return run
+
+
+def test_a_test_that_asks_for_db_runs_once_on_each_backend_side_by_side(surface: Run) -> None:
+    assert ids(surface)[: ids(surface).index("test_through_fixtures[sqlite]")] == [
+        "test_replaced",
+        "test_overriding[sqlite]", "test_overriding[postgres]",
+        "test_overriding_another_fixture[sqlite]", "test_overriding_another_fixture[postgres]",
+        "test_plain",
+        "test_plain_parameters[1]", "test_plain_parameters[2]",
+        "test_direct[sqlite]", "test_direct[postgres]",
+        "test_parameters[1-sqlite]", "test_parameters[1-postgres]",
+        "test_parameters[2-sqlite]", "test_parameters[2-postgres]",
+        "test_names_of_backends[sqlite-sqlite]", "test_names_of_backends[sqlite-postgres]",
+        "test_names_of_backends[postgres-sqlite]", "test_names_of_backends[postgres-postgres]",
+        "test_names_of_backends[-sqlite-sqlite]", "test_names_of_backends[-sqlite-postgres]",
+        "test_two_parameters[1-x-sqlite]", "test_two_parameters[1-x-postgres]",
+        "test_two_parameters[1-y-sqlite]", "test_two_parameters[1-y-postgres]",
+        "test_two_parameters[2-x-sqlite]", "test_two_parameters[2-x-postgres]",
+        "test_two_parameters[2-y-sqlite]", "test_two_parameters[2-y-postgres]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["test_through_fixtures", "test_autouse", "test_overriding", "test_overriding_another_fixture"]
+)
+def test_db_may_be_asked_for_through_any_fixture(surface: Run, name: str) -> None:
+    assert surface.test(name)["verdict"] == "agree"
+    assert surface.test(name)["sqlite"]["nodeid"].endswith(f"::{name}[sqlite]")
+    assert surface.test(name)["postgres"]["nodeid"].endswith(f"::{name}[postgres]")
+
+
+@WORKERS
+def test_the_report_names_a_test_without_its_backend(projects: Projects, workers: tuple[str, ...]) -> None:
+    report = projects.run("surface", "--db=both", "-v", *workers).report
+    assert [test["id"] for test in report["tests"]] == sorted(
+        [
+            "scoped/test_scoped.py::test_overriding",
+            "scoped/test_scoped.py::test_overriding_another_fixture",
+            "test_surface.py::TestAutouse::test_autouse",
+            "test_surface.py::test_direct",
+            "test_surface.py::test_parameters[1]", "test_surface.py::test_parameters[2]",
+            "test_surface.py::test_names_of_backends[sqlite]",
+            "test_surface.py::test_names_of_backends[postgres]",
+            "test_surface.py::test_names_of_backends[-sqlite]",
+            "test_surface.py::test_two_parameters[1-x]", "test_surface.py::test_two_parameters[1-y]",
+            "test_surface.py::test_two_parameters[2-x]", "test_surface.py::test_two_parameters[2-y]",
+            "test_surface.py::test_through_fixtures",
+        ]
+    )  # fmt: skip
+    assert report["totals"] == {
+        "pairs": 14, "agree": 14, "disagree": 0, "not_comparable": 0,
+        "issues": {"critical": 0, "high": 0, "medium": 0, "low": 0},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), ["test_direct[sqlite]"]),
+        (("--db=sqlite",), ["test_direct[sqlite]"]),
+        (("--db=postgres",), ["test_direct[postgres]"]),
+    ],
+)
+def test_one_backend_keeps_its_name_in_the_id(
+    projects: Projects, arguments: tuple[str, ...], expected: list[str]
+) -> None:
+    run = projects.run("surface", "-v", "-k", "test_direct", *arguments)
+    assert run.status == 0, run.text
+    assert ids(run) == expected
+    assert "database parity" not in run.output
+
+
+def test_only_getfixturevalue_is_refused_with_what_to_do(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(request):\n    request.getfixturevalue('db')\n")
+    result = pytester.runpytest_subprocess("--db=both", "--db-postgres=postgresql:///not-needed")
+    result.assert_outcomes(errors=0, failed=1)
+    result.stdout.fnmatch_lines(["*test_it asks for db through request.getfixturevalue only; expected it as *"])
+    result = pytester.runpytest_subprocess("--db=sqlite")
+    result.assert_outcomes(passed=1)
+
+
+# ------------------------------------------------------------------------------------------------ settings
+
+
+@pytest.mark.parametrize(
+    ("ini", "variable", "option", "backend", "source"),
+    [
+        ("both", "", "", "both", "dualdb_backend"),
+        ("both", "postgres", "", "postgres", "DUALDB_BACKEND"),
+        ("both", "postgres", "sqlite", "sqlite", "--db"),
+        ("", "postgres", "", "postgres", "DUALDB_BACKEND"),
+        ("", "", "both", "both", "--db"),
+    ],
+)
+def test_option_goes_before_environment_before_ini(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch,
+    ini: str, variable: str, option: str, backend: str, source: str,
+) -> None:  # fmt: skip
+    pytester.makepyfile("def test_it(db): pass")
+    if ini:
+        pytester.makeini(f"[pytest]\ndualdb_backend = {ini}\n")
+    if variable:
+        monkeypatch.setenv("DUALDB_BACKEND", variable)
+    arguments = [f"--db={option}"] if option else []
+    result = pytester.runpytest_inprocess("--collect-only", *arguments)
+    result.stdout.fnmatch_lines([f"dualdb: {backend} ({source})"])
+    wanted = ["sqlite", "postgres"] if backend == "both" else [backend]
+    result.stdout.fnmatch_lines([f"*<Function test_it[[]{name}[]]>" for name in wanted])
+
+
+def test_nothing_is_said_where_nothing_was_chosen(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(db): pass")
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*dualdb: *")
+
+
+def test_the_header_names_versions_source_collation_and_isolation(surface: Run) -> None:
+    meta = surface.report["meta"]
+    line = next(line for line in surface.lines("dualdb: ") if "<->" in line)
+    sqlite, postgres = meta["sqlite"]["version"], meta["postgres"]
+    assert line.startswith(f"dualdb: SQLite {sqlite} <-> PostgreSQL {postgres['version']} (url, ")
+    assert postgres["collation"] in line
+    assert line.endswith("isolation reset (default)")
+
+
+def test_an_environment_template_reaches_the_application(projects: Projects) -> None:
+    run = projects.run("application", "--db=both")
+    assert run.status == 0, run.text
+    assert run.report["totals"]["agree"] == run.report["totals"]["pairs"] == 4
+
+
+# --------------------------------------------------------------------- nothing where nobody asks for anything
+
+REPORTER = """
+import sys
+import pytest
+
+def pytest_sessionfinish(session):
+    names = ("sqlite3", "psycopg2", "sqlglot", "pytest_dualdb")
+    print("LOADED", *sorted(name for name in sys.modules if name.partition(".")[0] in names))
+"""
+
+
+def loaded(result: pytest.RunResult) -> set[str]:
+    line = next(line for line in result.outlines if "LOADED" in line)
+    return set(line.partition("LOADED")[2].split())
+
+
+def test_a_run_without_db_imports_no_driver_and_starts_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(REPORTER)
+    pytester.makepyfile("def test_it(): pass")
+    assert loaded(pytester.runpytest_subprocess()) == {
+        "pytest_dualdb", "pytest_dualdb.plugin", "pytest_dualdb.config", "pytest_dualdb.hookspecs",
+        "pytest_dualdb.recording",
+    }  # fmt: skip
+    # a choice means that the application's own `from sqlite3 import connect` must be reached: nothing else
+    found = loaded(pytester.runpytest_subprocess("--db=both", "--db-postgres=postgresql://127.0.0.1:1/none"))
+    assert not {name for name in found if name.startswith(("psycopg2", "sqlglot", "pytest_dualdb.server"))}
+    assert not found & {"pytest_dualdb.worker", "pytest_dualdb.session", "pytest_dualdb.report"}
+
+
+@WORKERS
+def test_a_run_without_db_needs_no_server(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_subprocess("--db=both", "--db-postgres=postgresql://127.0.0.1:1/none", *workers)
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+
+
+def test_collect_only_starts_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(REPORTER)
+    pytester.makepyfile("def test_it(db): pass")
+    result = pytester.runpytest_subprocess("--collect-only", "--db=both", "--db-postgres=postgresql://127.0.0.1:1/none")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*<Function test_it[[]sqlite[]]>", "*<Function test_it[[]postgres[]]>"])
+    assert not {name for name in loaded(result) if name.startswith(("psycopg2", "pytest_dualdb.server"))}
+
+
+def test_a_sqlite_run_needs_no_postgres_driver(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(REPORTER)
+    pytester.makepyfile("def test_it(db):\n    assert db.scalar('SELECT 1') == 1")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1)
+    assert not {name for name in loaded(result) if name.startswith(("psycopg2", "sqlglot"))}
+
+
+# ----------------------------------------------------------------------------------------------- exit status
+
+WORST = {"low": "test_low", "medium": "test_medium", "high": "test_high"}
+LEVELS = ["critical", "high", "medium", "low"]
+
+
+@pytest.mark.parametrize("worst", ["low", "medium", "high"])
+@pytest.mark.parametrize("limit", [*LEVELS, "never"])
+def test_the_run_fails_from_the_level_asked_for(projects: Projects, worst: str, limit: str) -> None:
+    if limit in ("critical", "never") and worst != "high":
+        pytest.skip("the run above that level shows it")
+    run = projects.run("severities", "--db=both", f"--db-fail-on={limit}", "-k", WORST[worst])
+    found = {level for level, count in run.report["totals"]["issues"].items() if count}
+    assert found == {worst}, run.text
+    fails = limit != "never" and LEVELS.index(worst) <= LEVELS.index(limit)
+    assert run.status == (1 if fails else 0), run.text
+
+
+@WORKERS
+def test_high_is_the_default_limit(projects: Projects, workers: tuple[str, ...]) -> None:
+    assert projects.run("severities", "--db=both", "-k", "test_high", *workers).status == 1
+    assert projects.run("severities", "--db=both", "-k", "test_medium", *workers).status == 0
+
+
+def test_a_failing_half_fails_the_run_whatever_the_limit(projects: Projects) -> None:
+    run = projects.run("severities", "--db=both", "--db-fail-on=never", "-k", "test_critical")
+    assert run.status == 1
+    assert run.report["totals"]["issues"]["critical"] == 1
+    assert "1 failed, 1 passed" in run.output
+
+
+@WORKERS
+def test_summary_and_report_are_the_same_with_workers(projects: Projects, workers: tuple[str, ...]) -> None:
+    run = projects.run("severities", "--db=both", *workers)
+    assert run.status == 1
+    assert run.output.count("database parity") == 1
+    assert "4 pairs: 4 disagree" in run.output
+    assert {issue["severity"] for issue in run.report["issues"]} == set(LEVELS)
+    single = projects.run("severities", "--db=both")
+    keys = ("rule", "severity", "sites", "tests", "message")
+    assert [{key: issue[key] for key in keys} for issue in run.report["issues"]] == [
+        {key: issue[key] for key in keys} for issue in single.report["issues"]
+    ]
+
+
+# ------------------------------------------------------------------------- a failure of the plugin's own
+
+
+@WORKERS
+def test_a_broken_hook_hides_no_result(projects: Projects, workers: tuple[str, ...]) -> None:
+    run = projects.run("broken_hook", "--db=both", *workers)
+    assert "2 failed, 2 passed" in run.output
+    assert run.status == 1
+    assert "assert 1 == 2" in run.output
+    complaints = [line for line in run.text.splitlines() if line.startswith("pytest-dualdb: ")]
+    assert any("could not be compared" in line and "the hook is broken" in line for line in complaints), run.text
+    assert "INTERNALERROR" not in run.text
+
+
+def test_what_could_not_be_compared_never_passes_quietly(projects: Projects) -> None:
+    run = projects.run("broken_hook", "--db=both", "-k", "test_passing")
+    assert "2 passed" in run.output
+    assert run.test("test_passing")["verdict"] == "not-comparable"
+    assert "the hook is broken" in run.test("test_passing")["reason"]
+
+
+@WORKERS
+def test_a_broken_report_hook_hides_no_result(pytester: pytest.Pytester, projects: Projects, workers: tuple[str, ...]) -> None:
+    pytester.makeconftest("def pytest_dualdb_report(report):\n    raise RuntimeError('the hook is broken')\n")
+    pytester.makepyfile("def test_it(db):\n    assert db.scalar('SELECT 1') == 2\n")
+    result = pytester.runpytest_subprocess("--db=both", f"--db-postgres={projects.postgres}", *workers)
+    result.assert_outcomes(failed=2)
+    assert result.ret == 1
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert "the hook is broken" in result.stdout.str() + result.stderr.str()
+
+
+def test_a_broken_setup_hook_is_an_error_of_each_test(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("def pytest_dualdb_setup(db):\n    raise RuntimeError('the hook is broken')\n")
+    pytester.makepyfile("def test_it(db): pass\ndef test_other(db): pass\ndef test_plain(): pass")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(errors=2, passed=1)
+    result.stdout.fnmatch_lines(["*RuntimeError: the hook is broken*"])
+
+
+def test_a_failing_statement_is_shown_at_the_line_of_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(db):\n    db.connection.execute('SELEC 1')\n")
+    result = pytester.runpytest_subprocess()
+    result.stdout.fnmatch_lines([">*db.connection.execute('SELEC 1')", "E*sqlite3.OperationalError: near *"])
+    assert "recorder" not in result.stdout.str()
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--db=oracle"], "--db: unknown value 'oracle'; expected one of sqlite, postgres, both"),
+        (["--db-isolation=none"], "--db-isolation: unknown value 'none'; expected one of reset, clone"),
+        (
+            ["--db-fail-on=worst"],
+            "--db-fail-on: unknown value 'worst'; expected one of critical, high, medium, low, never",
+        ),
+        (["--db-report=report.pdf"], "--db-report=*report.pdf: unknown report format; expected one of .json, .md"),
+        (["--db-report=no/such\0place.json"], "--db-report=*"),
+        (["--db-report=test_it.py/report.json"], "--db-report=*report.json: the report can't be written there; *"),
+        (["--db-report=folder.json"], "--db-report=*folder.json: the report can't be written there; *"),
+        (["-o", "dualdb_env=URL"], "dualdb_env: 'URL' is not NAME=template, such as DATABASE_URL={url}"),
+        (["-o", "dualdb_env=URL={uri}"], "dualdb_env: 'URL={uri}': 'uri' is not known; expected {url} *"),
+        (["-o", "dualdb_listen=everywhere"], "dualdb_listen: unknown value 'everywhere'; expected one of auto, *"),
+    ],
+)
+def test_bad_settings_are_one_line_before_any_test(
+    pytester: pytest.Pytester, arguments: list[str], message: str
+) -> None:
+    pytester.makepyfile(test_it="def test_it(db): pass")
+    pytester.mkdir("folder.json")
+    result = pytester.runpytest_subprocess(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    lines = [line for line in result.errlines if line.strip()]
+    assert len(lines) == 1, result.errlines
+    result.stderr.fnmatch_lines([f"ERROR: pytest-dualdb: {message.replace('[', '[[]')}"])
+    assert "passed" not in result.stdout.str()
+
+
+@WORKERS
+def test_an_unreachable_server_is_said_once_with_what_was_tried(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    pytester.makepyfile("def test_it(db): pass\ndef test_other(db): pass")
+    url = "postgresql://user:secret@127.0.0.1:1/none"
+    result = pytester.runpytest_subprocess("--db=both", f"--db-postgres={url}", *workers)
+    text = result.stdout.str() + result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert text.count("can't connect to 127.0.0.1:1") == 1, text
+    assert "Connection refused" in text
+    assert "secret" not in text
+    assert "Traceback" not in text
+    assert "INTERNALERROR" not in text
+    assert "passed" not in text
+
+
+def test_an_unknown_source_of_postgres_is_one_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(db): pass")
+    result = pytester.runpytest_subprocess("--db=both", "--db-postgres=cloud")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *unknown PostgreSQL server 'cloud'*expected auto, embedded, *"])
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_all_failing_statements_of_the_schema_are_listed(projects: Projects, backend: str) -> None:
+    run = projects.run("broken_schema", f"--db={backend}")
+    assert run.status == 1
+    text = run.output
+    assert f"schema for {backend}: 3 of 6 statements fail" in text
+    for place in ("schema.sql:5: CREATE TABLE orders", "schema.sql:9: INSERT INTO nobody", "more.sql:2: SELEC"):
+        assert place in text, text
+    # said once, by the first test that needs the database
+    assert text.count("schema.sql:5") == 1
+    assert "E   Failed: pytest-dualdb: no" in text or "see the first error" in text
+    assert "worker.py" not in text
+
+
+def test_a_missing_schema_file_is_named_with_the_setting(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ndualdb_schema = db/{backend}.sql\n")
+    pytester.makepyfile("def test_it(db): pass")
+    result = pytester.runpytest_subprocess("--db=sqlite")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*dualdb_schema: no schema file *db/sqlite.sql; expected a file of SQL for sqlite"])
+
+
+def test_placeholders_that_do_not_fit_are_one_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(db):\n    db.execute('SELECT ?, ?', (1,))\n")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([">*db.execute('SELECT ?, ?', (1,))", "E*PlaceholderError: *2*1*"])
+
+
+def test_another_owner_of_the_option_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(other="def pytest_addoption(parser):\n    parser.addoption('--db')\n")
+    pytester.syspathinsert()
+    result = pytester.runpytest_subprocess("-p", "other")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*pytest-dualdb: another plugin already owns --db *-p no:NAME*"])
+    assert "Traceback" not in result.stderr.str()
+
+
+# ------------------------------------------------------------------------------------- nothing outlives a run
+
+STARTED = "embedded"
+
+
+def remains(since: float) -> set[str]:
+    """Return the folders of ours in the places for temporary files that are younger than that."""
+    found = set()
+    for base in {Path("/dev/shm"), Path(tempfile.gettempdir())}:
+        for path in base.glob("*dualdb*") if base.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime >= since:
+                    found.add(str(path))
+    return found
+
+
+def servers() -> set[int]:
+    """Return the postgres processes of this machine that are the first of their server."""
+    found = set()
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "postgres":
+            found.add(process.pid)
+    return found
