@@ -221,7 +221,7 @@ class _Comparison:
         assert statement is not None
         if statement.kind in ("commit", "rollback"):
             return
-        other = "postgres" if right is None else "sqlite"
+        other: Backend = "postgres" if right is None else "sqlite"
         if statement.error is not None:
             yield self._error_divergence(left, right)
         elif statement.site in sites[other == "postgres"] and not failed(self.recordings[other]):
@@ -616,7 +616,10 @@ class _Comparison:
         References are often undeclared, so a column counts as one when it has the key's name.
         """
         keys = {column.lower() for column in difference.differing}
-        for backend, rows in (("sqlite", difference.only_sqlite), ("postgres", difference.only_postgres)):
+        sides: tuple[tuple[Backend, tuple[Row, ...]], ...] = (
+            ("sqlite", difference.only_sqlite), ("postgres", difference.only_postgres),
+        )  # fmt: skip
+        for backend, rows in sides:
             values = {(c, row[difference.columns.index(c)]) for row in rows for c in difference.differing}
             for other, table in self.recordings[backend].state.items():
                 if other == name:

@@ -69,7 +69,7 @@ class Session:
 
     def judge(self, sqlite: Recording, postgres: Recording) -> TestResult:
         """Compare the two halves of one test."""
-        catalogs = {r.backend: r.catalog or self.catalogs.get(r.backend, Catalog()) for r in (sqlite, postgres)}
+        catalogs: dict[str, Catalog] = {r.backend: r.catalog or self.catalogs.get(r.backend, Catalog()) for r in (sqlite, postgres)}
         ignore = self._ignore | {name.lower() for r in (sqlite, postgres) for name in r.marks.get("ignore", ())}
         context = Context(self.templates, catalogs, ignore, self._same_value)
         divergences = compare(sqlite, postgres, context)

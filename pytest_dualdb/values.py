@@ -56,12 +56,23 @@ def plain(value: Any) -> Any:
 
 def same_number(left: Any, right: Any) -> bool:
     """Return whether two numbers are equal, floats to within 12 significant digits."""
+    if _is_nan(left) or _is_nan(right):
+        return _is_nan(left) and _is_nan(right)
     if isinstance(left, float) or isinstance(right, float):
-        first, second = float(left), float(right)
-        if math.isnan(first) or math.isnan(second):
-            return math.isnan(first) and math.isnan(second)
-        return math.isclose(first, second, rel_tol=1e-12, abs_tol=1e-15)
+        return math.isclose(_as_float(left), _as_float(right), rel_tol=1e-12, abs_tol=1e-15)
     return bool(left == right)
+
+
+def _is_nan(number: Any) -> bool:
+    return number.is_nan() if isinstance(number, Decimal) else isinstance(number, float) and math.isnan(number)
+
+
+def _as_float(number: Any) -> float:
+    """Return a number as float, one too large for that as infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def same_value(left: Any, right: Any) -> bool:
@@ -124,27 +135,36 @@ def loose_key(value: Any) -> Hashable:
     """Return a key that is equal for the same value in whatever type; a hash for `same_value`."""
     value = plain(value)
     if isinstance(value, _NUMBERS):
-        if value == 0:
-            return ("n", "0")
-        number = float(value) if abs(value) < 1e300 else math.inf
-        return ("n", f"{number:.11g}" if abs(number) < 1e15 else str(value))
+        if _is_nan(value):
+            return ("n", "nan")
+        number = _as_float(value)
+        return ("n", f"{number + 0.0:.11g}" if abs(number) < 1e15 else str(value))
     moment = instant(value)
     if moment is not None:
         return ("t", moment)
     if isinstance(value, str):
         if value[:1] in "{[" and value[-1:] in "}]":
             try:
-                return ("j", json.dumps(json.loads(value), sort_keys=True))
+                return ("j", _json_key(json.loads(value)))
             except ValueError:
                 return ("s", value)
         return ("s", value.replace("-", "").lower() if _UUID.fullmatch(value) else value)
     if isinstance(value, dict | list | tuple):
-        return ("j", json.dumps(value, sort_keys=True, default=str))
+        return ("j", _json_key(value))
     if isinstance(value, uuid.UUID):
         return ("s", value.hex)
     if isinstance(value, Opaque):
         return ("s", value.text)
     return ("o", str(value)) if not isinstance(value, bytes) else ("b", value)
+
+
+def _json_key(value: Any) -> Hashable:
+    """Return a key for a list or mapping, by the keys of what is in it."""
+    if isinstance(value, Mapping):
+        return frozenset((str(key), _json_key(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_json_key(item) for item in value)
+    return loose_key(value)
 
 
 SameValue = Callable[[Any, Any, str], bool | None]

@@ -105,11 +105,11 @@ class Worker:
                 statements += [(path, one) for one in split_script(text, backend.name)]
             except ScriptError as error:
                 return f"{_shown(path, self.settings)}: {error}"
-        lines = []
+        lines: list[str] = []
         results = backend.try_statements([one.text for _, one in statements])
-        for (path, one), error in zip(statements, results, strict=True):
-            if error is not None:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        for (path, one), failed in zip(statements, results, strict=True):
+            if failed is not None:
+                reason = next(iter(str(failed).strip().splitlines()), type(failed).__name__)
                 lines.append(f"{_shown(path, self.settings)}:{one.line}: {_shortened(one.text)}\n    {reason}")
         if not lines:
             return ""

@@ -8,14 +8,17 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import psutil
+import psycopg2
 import pytest
 from projects import Projects, Run, command, environment
+
+from pytest_dualdb.server import Server
 
 WORKERS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["n0", "n2"])
 """For whatever must be the same with pytest-xdist."""
@@ -416,24 +419,121 @@ def test_another_owner_of_the_option_is_named(pytester: pytest.Pytester) -> None
 
 # ------------------------------------------------------------------------------------- nothing outlives a run
 
-STARTED = "embedded"
 
 
-def remains(since: float) -> set[str]:
-    """Return the folders of ours in the places for temporary files that are younger than that."""
-    found = set()
-    for base in {Path("/dev/shm"), Path(tempfile.gettempdir())}:
-        for path in base.glob("*dualdb*") if base.is_dir() else ():
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime >= since:
-                    found.add(str(path))
-    return found
+@dataclass(frozen=True)
+class Places:
+    """What an inner run started and made, as its tests saw it."""
+
+    processes: tuple[int, ...]
+    paths: tuple[str, ...]
+
+    def left(self) -> list[str]:
+        """Return what is still there."""
+        alive = [f"process {pid}" for pid in self.processes if Path(f"/proc/{pid}").exists() or _alive(pid)]
+        return alive + [path for path in self.paths if os.path.exists(path)]
 
 
-def servers() -> set[int]:
-    """Return the postgres processes of this machine that are the first of their server."""
-    found = set()
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "postgres":
-            found.add(process.pid)
-    return found
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def places(folder: Path, count: int = 1) -> Places:
+    found = [json.loads(file.read_text()) for file in folder.glob("places-*.json")]
+    assert len(found) >= count, "the inner run did not get to its tests"
+    return Places(
+        tuple({pid for one in found for pid in one["processes"]}),
+        tuple({path for one in found for path in one["paths"]}),
+    )
+
+
+@contextlib.contextmanager
+def started(projects: Projects, *arguments: str, variables: Mapping[str, str]) -> Iterator[tuple[Any, Path]]:
+    """Start a run that waits within its tests; give its process and folder."""
+    folder = projects.copy("server")
+    process = subprocess.Popen(
+        command("--db=both", "--db-postgres=" + OWN, *arguments), cwd=folder,
+        env=environment({**variables, "WAIT": "1"}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8", stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(folder.glob("places-*postgres*.json"))) < 1:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+            time.sleep(0.05)
+        time.sleep(0.3)
+        yield process, folder
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def gone(found: Places, seconds: float = 10) -> list[str]:
+    """Return what is left after a while."""
+    deadline = time.monotonic() + seconds
+    while found.left() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found.left()
+
+
+OWN = next((name for name in [os.environ.get("DUALDB_POSTGRES", "")] if name and "/" not in name and "=" not in name), "auto")
+"""A source that starts a server of its own, also where the tests' server is a given one."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("-n2",), ("-x", "-k", "failing"), ("-k", "failing"), ("--db-isolation=clone",)],
+    ids=["n0", "n2", "exitfirst", "failing", "clone"],
+)
+def test_server_and_databases_are_gone_after_the_run(projects: Projects, arguments: tuple[str, ...]) -> None:
+    run = projects.run("server", "--db=both", f"--db-postgres={OWN}", *arguments, server=False)
+    assert ("failed" in run.output) == ("failing" in arguments), run.text
+    found = places(run.folder)
+    # one server, whatever the number of workers
+    assert len({path for path in found.paths if path.endswith("data")}) == 1
+    assert found.left() == []
+    assert "database parity" in run.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["n0", "n2"])
+def test_interrupted_run_leaves_nothing_and_still_reports(projects: Projects, workers: tuple[str, ...]) -> None:
+    with started(projects, *workers, variables={}) as (process, folder):
+        found = places(folder)
+        assert len(found.left()) >= 3
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "KeyboardInterrupt" in output
+    assert "INTERNALERROR" not in output
+    assert gone(found) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["n0", "n2"])
+def test_killed_run_leaves_no_process_and_no_folder_of_the_server(
+    projects: Projects, workers: tuple[str, ...]
+) -> None:
+    with started(projects, *workers, variables={}) as (process, folder):
+        found = places(folder)
+        assert len(found.left()) >= 3
+        process.kill()
+        process.communicate(timeout=30)
+    assert gone(found) == []
+
+
+def test_a_given_server_keeps_nothing_of_the_run(projects: Projects, postgres_server: Server) -> None:
+    def databases() -> set[str]:
+        with contextlib.closing(psycopg2.connect(postgres_server.dsn(postgres_server.maintenance))) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT datname FROM pg_database")
+                return {name for (name,) in cursor.fetchall()}
+
+    before = databases()
+    run = projects.run("server", "--db=both", "-n2", "--db-isolation=clone")
+    assert run.status == 1
+    assert databases() <= before

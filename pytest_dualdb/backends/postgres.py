@@ -221,7 +221,8 @@ class PostgresBackend:
         cursor, self._sent = self._sent, None
         try:
             wait_select(self._restorer)
-            assert self._base is not None and self._stale is not None
+            assert self._base is not None
+            assert self._stale is not None
             self._base = restore.absorb(self._base, self._stale, cursor.fetchone())
         except psycopg2.Error:
             self._base = None  # a new clone
@@ -329,7 +330,7 @@ class PostgresBackend:
 
 
 def _really_closed(connection: Any) -> bool:
-    return bool(ext.connection.closed.__get__(connection))  # type: ignore[attr-defined]
+    return bool(ext.connection.closed.__get__(connection))
 
 
 _SYSTEM = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"
@@ -406,7 +407,7 @@ def read_catalog(cursor: Any) -> Catalog:
     return Catalog(
         {
             name: Table(
-                names[name], tuple(own), *found[name]["p"][:1] or [()], tuple(found[name]["u"]),
+                names[name], tuple(own), next(iter(found[name]["p"]), ()), tuple(found[name]["u"]),
                 tuple(found[name]["index"]), tuple(found[name]["f"]), tuple(found[name]["c"]),
                 tuple(found[name]["trigger"]),
             )

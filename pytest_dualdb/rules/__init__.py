@@ -25,7 +25,8 @@ UNEXPLAINED = "unexplained"
 class Diagnosis:
     """A divergence with its rule and severity; ``primary`` unless it follows from another one.
 
-    ``cause`` is the index of that other one in the pair's diagnoses, None for a primary one.
+    ``cause`` is the index of that other one in the pair's diagnoses, None for a primary one. ``instead``
+    is what the rule says to write here.
     """
 
     divergence: Divergence
@@ -33,6 +34,7 @@ class Diagnosis:
     severity: Severity
     primary: bool = True
     cause: int | None = None
+    instead: str = ""
 
 
 @functools.cache
@@ -74,11 +76,13 @@ def diagnose(
         return ()
     recordings = {"sqlite": sqlite, "postgres": postgres}
     rules = all_rules(extra)
-    names = []
+    names, advice = [], []
     severities: list[Severity] = []
     for divergence in divergences:
-        rule = first_match(Evidence(divergence, recordings, catalogs, templates), rules)
+        evidence = Evidence(divergence, recordings, catalogs, templates)
+        rule = first_match(evidence, rules)
         names.append(UNEXPLAINED if rule is None else rule.name)
+        advice.append("" if rule is None else _advice(rule, evidence))
         own = None if rule is None else rule.severity
         severities.append(divergence.severity if own is None else own)
     causes = _fold(divergences, names)
@@ -91,9 +95,17 @@ def diagnose(
                     causes[index] = culprit
                     names[index] = names[culprit]
     return tuple(
-        Diagnosis(divergence, names[index], severities[index], causes[index] is None, causes[index])
+        Diagnosis(divergence, names[index], severities[index], causes[index] is None, causes[index], advice[index])
         for index, divergence in enumerate(divergences)
     )
+
+
+def _advice(rule: Rule, evidence: Evidence) -> str:
+    try:
+        return rule.advice(evidence)
+    except Exception as error:  # as in first_match: the general advice serves too
+        evidence.rule_errors[rule.name] = error
+        return rule.instead
 
 
 def first_match(evidence: Evidence, rules: Iterable[Rule]) -> Rule | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -82,7 +83,7 @@ class Rule:
                 current = found.setdefault(heading[1], [])
             else:
                 current.append(line)
-        return {title: inspect.cleandoc("\n".join(lines)).strip() for title, lines in found.items()}
+        return {title: textwrap.dedent("\n".join(lines)).strip() for title, lines in found.items()}
 
 
 class Evidence:

@@ -7,8 +7,10 @@ import re
 from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
+    Pair,
     bare,
     declared,
+    explained,
     family,
     is_number,
     missing_function,
@@ -170,14 +172,16 @@ class BooleanText(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = pairs(evidence)
-        if differing and all(isinstance(p.postgres, bool) and str(p.sqlite).lower() in _WORDS for p in differing):
+        if explained(evidence, self._word):
             return True
         for backend in BACKENDS:
             for statement in suspects(evidence, backend):
                 if self._compares(evidence, statement.sql, statement.params):
                     return True
         return self._stored(evidence)
+
+    def _word(self, pair: Pair) -> bool:
+        return isinstance(pair.postgres, bool) and isinstance(pair.sqlite, str) and pair.sqlite.lower() in _WORDS
 
     def _compares(self, evidence: Evidence, sql: str, params: object) -> bool:
         """Return whether a boolean column is compared with one of the words."""
@@ -320,9 +324,11 @@ class BooleanStored(Rule):
     near_misses = (Specimen([("UPDATE accounts SET active = ? WHERE id = 1", (False,)), "COMMIT"], _ACCOUNTS),)
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = pairs(evidence)
-        if not differing or not all(isinstance(p.postgres, bool) and is_number(p.sqlite) for p in differing):
+        return explained(evidence, lambda p: self._other_number(evidence, p))
+
+    def _other_number(self, evidence: Evidence, pair: Pair) -> bool:
+        if not isinstance(pair.postgres, bool) or not is_number(pair.sqlite) or pair.sqlite in (0, 1):
             return False
-        return any(family(c.type) == "boolean" for p in differing for c in declared(evidence, p.column, "postgres"))
+        return any(family(column.type) == "boolean" for column in declared(evidence, pair.column, "postgres"))
 
 

@@ -13,7 +13,7 @@ from pytest_dualdb.rules.ddl import ERROR, at, has
 from pytest_dualdb.rules.facts import OTHER, said
 from pytest_dualdb.values import loose_key
 
-_VIOLATIONS = {"23505": "unique", "23514": "check", "23502": "null", "23503": "foreign"}
+_VIOLATIONS = {"23505": "unique", "23514": "check", "23502": "null", "23503": "foreign", "23001": "foreign"}
 _WORDS = {"UNIQUE": "unique", "CHECK": "check", "NOT NULL": "null", "FOREIGN KEY": "foreign"}
 
 
@@ -249,6 +249,7 @@ class ForeignKeysNotEnforced(Rule):
     title = "foreign keys are checked by PostgreSQL only"
     instead = "PRAGMA foreign_keys = ON for each SQLite connection"
     kinds = frozenset({"error", "rows", "state", "rowcount", "order"})
+    severity = "high"
     _SCHEMA: ClassVar[str] = (
         "CREATE TABLE city (id INTEGER PRIMARY KEY);"
         "CREATE TABLE road (id INTEGER PRIMARY KEY, city_id INTEGER REFERENCES city (id) ON DELETE CASCADE);"
@@ -262,6 +263,10 @@ class ForeignKeysNotEnforced(Rule):
         Specimen(
             ["DELETE FROM city WHERE id = 1", "ROLLBACK"],
             schema=_SCHEMA.replace(" ON DELETE CASCADE", ""),
+        ),
+        Specimen(
+            ["DELETE FROM city WHERE id = 1", "ROLLBACK"],
+            schema=_SCHEMA.replace("CASCADE", "RESTRICT"),
         ),
     )
     near_misses = (
@@ -405,6 +410,7 @@ class SerialOnSqlite(Rule):
     title = "key column that makes no keys on SQLite"
     instead = "id INTEGER PRIMARY KEY in the SQLite schema"
     kinds = frozenset({"error", "rows", "state"})
+    severity = "high"
     priority = 5
     specimens = (
         Specimen(

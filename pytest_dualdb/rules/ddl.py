@@ -63,16 +63,17 @@ class AutoincrementDdl(Rule):
 
 
 class SqliteTableOption(Rule):
-    """WITHOUT ROWID or STRICT at the end of a table definition.
+    """WITHOUT ROWID, STRICT and other words that only SQLite knows in a table definition.
 
     What differs:
-        PostgreSQL refuses the statement with a syntax error (42601); SQLite creates the table.
+        PostgreSQL refuses the statement with a syntax error (42601); SQLite creates the table. Further such
+        words: ``PRIMARY KEY ASC``, and a computed column without GENERATED ALWAYS.
     Why:
-        Both options choose how SQLite stores and checks a table. PostgreSQL has neither: its tables are
-        always strict, and no rowid is there to leave out.
+        The options choose how SQLite stores and checks a table. PostgreSQL's tables are always strict, and no
+        rowid is there to leave out.
     Instead:
-        Leave the option out of the PostgreSQL schema: ``CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)``
-        runs on both.
+        Leave the option out of the PostgreSQL schema: ``CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER,
+        twice INTEGER GENERATED ALWAYS AS (n * 2) STORED)`` runs on both.
     References:
         https://www.sqlite.org/withoutrowid.html
         https://www.sqlite.org/stricttables.html
@@ -80,20 +81,72 @@ class SqliteTableOption(Rule):
     """
 
     name = "sqlite-table-option"
-    title = "WITHOUT ROWID and STRICT are not PostgreSQL syntax"
-    instead = "leave the table option out of the PostgreSQL schema"
+    title = "WITHOUT ROWID, STRICT and the like are not PostgreSQL syntax"
+    instead = "leave the option out of the PostgreSQL schema"
     kinds = ERROR
     priority = 10
     specimens = (
         Specimen(["CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT) WITHOUT ROWID"]),
         Specimen(["CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT) STRICT, WITHOUT ROWID"]),
+        Specimen(["CREATE TABLE item (id INTEGER PRIMARY KEY ASC, name TEXT)"]),
+        Specimen(["CREATE TABLE item (n INTEGER, twice INTEGER AS (n * 2))"]),
     )
-    near_misses = (Specimen(["CREATE TABLE item (id INTEGER PRIMARY KEY, strict TEXT)"]),)
+    near_misses = (
+        Specimen(["CREATE TABLE item (id INTEGER PRIMARY KEY, strict TEXT)"]),
+        Specimen(["CREATE TABLE item (n INTEGER, twice INTEGER GENERATED ALWAYS AS (n * 2) STORED)"]),
+    )
+    _options: ClassVar[dict[str, str]] = {
+        "STRICT": r"\)\s*(WITHOUT\s+ROWID\s*,\s*)?STRICT\b",
+        "ROWID": r"\bWITHOUT\s+ROWID\b",
+        "ASC": r"\bPRIMARY\s+KEY\s+ASC\b",
+        "DESC": r"\bPRIMARY\s+KEY\s+DESC\b",
+        "AS": r"\w\s+AS\s*\(",
+    }
 
     def matches(self, evidence: Evidence) -> bool:
-        if at(evidence.raised("postgres")) not in ("STRICT", "ROWID", "WITHOUT"):
+        option = self._options.get(at(evidence.raised("postgres")))
+        if option is None or evidence.raised("sqlite") is not None:
             return False
-        return has(evidence.sql("postgres"), r"\)\s*(STRICT|WITHOUT\s+ROWID)\b")
+        return has(evidence.sql("postgres"), r"\bCREATE\s+(TEMP\w*\s+)?TABLE\b") and has(evidence.sql("postgres"), option)
+
+
+class PostgresTableOption(Rule):
+    """Options of a table definition that only PostgreSQL has.
+
+    What differs:
+        SQLite refuses ON COMMIT, WITH (...), WITH NO DATA, TABLESPACE, PARTITION BY, INHERITS, EXCLUDE,
+        NULLS NOT DISTINCT and UNLOGGED; PostgreSQL creates the table.
+    Why:
+        They choose how PostgreSQL stores, splits and checks a table.
+    Instead:
+        Keep them in the PostgreSQL schema; ``CREATE TEMPORARY TABLE chosen (id INTEGER)`` runs on both.
+    References:
+        https://www.sqlite.org/lang_createtable.html
+        https://www.postgresql.org/docs/current/sql-createtable.html
+    """
+
+    name = "postgres-table-option"
+    title = "options of CREATE TABLE that SQLite does not have"
+    instead = "keep the option in the PostgreSQL schema"
+    kinds = ERROR
+    priority = 10
+    specimens = (
+        Specimen(["CREATE TEMP TABLE chosen (id INTEGER) ON COMMIT DROP", "ROLLBACK"]),
+        Specimen(["CREATE TABLE event (at TIMESTAMP) PARTITION BY RANGE (at)"]),
+        Specimen(["CREATE UNLOGGED TABLE event (at TIMESTAMP)"]),
+        Specimen(["CREATE TABLE event (code TEXT, UNIQUE NULLS NOT DISTINCT (code))"]),
+    )
+    near_misses = (Specimen(["CREATE TEMPORARY TABLE chosen (id INTEGER)", "ROLLBACK"]),)
+    _only: ClassVar[str] = (
+        r"\)\s*(ON\s+COMMIT|WITH\s*\(|TABLESPACE|PARTITION|INHERITS|USING)\b|\)\s*WITH\s*\(|\bWITH\s+(NO\s+)?DATA\b"
+        r"|\bUNLOGGED\b|\bEXCLUDE\s+(USING|\()|\bNULLS\s+(NOT\s+)?DISTINCT\b|\bPARTITION\s+OF\b|\bNOT\s+ENFORCED\b"
+        r"|\(\s*LIKE\s+\w"
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if not at(evidence.raised("sqlite")) or evidence.raised("postgres") is not None:
+            return False
+        return has(evidence.sql("sqlite"), r"\bCREATE\b.*\bTABLE\b") and has(evidence.sql("sqlite"), self._only)
 
 
 class IdentityColumn(Rule):
@@ -443,11 +496,10 @@ class PostgresOnlyObject(Rule):
         Specimen(["CREATE VIEW names AS SELECT 1 AS n", "DROP VIEW names"]),
     )
     _only: ClassVar[str] = (
-        r"(?:^|;)\s*(?:(?:CREATE|DROP|ALTER)\s+(?:OR\s+REPLACE\b|UNLOGGED\s+TABLE\b|(?:SEQUENCE|TYPE|DOMAIN|EXTENSION"
+        r"(?:^|;)\s*(?:(?:CREATE|DROP|ALTER)\s+(?:OR\s+REPLACE\b|(?:SEQUENCE|TYPE|DOMAIN|EXTENSION"
         r"|SCHEMA|FUNCTION|PROCEDURE|AGGREGATE|OPERATOR|CAST|COLLATION|MATERIALIZED|ROLE|USER|GROUP|POLICY|RULE"
         r"|STATISTICS|SERVER|FOREIGN|PUBLICATION|SUBSCRIPTION|DATABASE|TABLESPACE|LANGUAGE|EVENT|CONSTRAINT"
         r"|OWNED|TEMP\w*\s+SEQUENCE|RECURSIVE)\b)|(?:COMMENT\s+ON|GRANT|REVOKE|DO|CLUSTER|REFRESH|REASSIGN)\b)"
-        r"|\bPARTITION\s+(?:BY|OF)\b|\bINHERITS\s*\("
     )
 
     def matches(self, evidence: Evidence) -> bool:

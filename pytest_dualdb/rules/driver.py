@@ -83,7 +83,7 @@ class PlaceholderStyle(Rule):
                 return False
             if said(postgres, "not all arguments converted"):
                 return True
-            return postgres.sqlstate in ("42601", "42883", "42703") and not _FORMAT.search(text)
+            return postgres.sqlstate in ("42601", "42883", "42703", "42P02") and not _FORMAT.search(text)
         text = evidence.sql("sqlite")
         return at(sqlite) == "%" and _FORMAT.search(bare(text)) is not None
 

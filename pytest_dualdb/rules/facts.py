@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -358,7 +358,12 @@ def families(evidence: Evidence, column: str) -> set[str]:
     return {family(one.type) for one in declared(evidence, column, "postgres")}
 
 
-def all_pairs(evidence: Evidence, *columns: str) -> Sequence[Pair]:
-    """Return the differing values, only those of the named columns if any are named."""
-    found = pairs(evidence)
-    return [pair for pair in found if pair.column in columns] if columns else found
+def explained(evidence: Evidence, test: Callable[[Pair], bool]) -> bool:
+    """Return whether in some column every differing pair of values passes the test.
+
+    One cause explains a column as a whole; another column of the same rows can have another cause.
+    """
+    columns: dict[str, list[Pair]] = {}
+    for pair in pairs(evidence):
+        columns.setdefault(pair.column, []).append(pair)
+    return any(all(map(test, group)) for group in columns.values())

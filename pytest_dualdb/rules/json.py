@@ -13,6 +13,7 @@ from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
     bare,
     calls,
+    explained,
     family,
     is_number,
     missing_function,
@@ -236,9 +237,8 @@ class JsonBoolean(Rule):
             if missing is not None:
                 return missing.left == "text" and missing.right in ("integer", "boolean", "numeric", "bigint") and "->>" in evidence.text
             return said(failure, r"type boolean, not type (text|jsonb?)") is not None
-        differing = pairs(evidence)
-        if differing:
-            return all(self._scalar(p.sqlite, p.postgres) for p in differing)
+        if pairs(evidence):
+            return explained(evidence, lambda p: self._scalar(p.sqlite, p.postgres))
         return any(self._compared(evidence, text) for text in _texts(evidence))
 
     def _scalar(self, left: Any, right: Any) -> bool:
@@ -291,9 +291,8 @@ class JsonTextForm(Rule):
     near_misses = (Specimen(["SELECT id FROM docs WHERE body ->> 'c' = 'x'"], _DOCS),)
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = pairs(evidence)
-        if differing:
-            return all(_same_json(p.sqlite, p.postgres) for p in differing)
+        if pairs(evidence):
+            return explained(evidence, lambda p: _same_json(p.sqlite, p.postgres))
         names = set(re.findall(r"\w+", bare(evidence.text)))
         columns = [evidence.column(name, "postgres", sorted(syntax.tables(evidence.text))) for name in names]
         if not any(column is not None and family(column.type) == "json" for column in columns):
@@ -354,7 +353,7 @@ class JsonDecoded(Rule):
             if any(isinstance(p.postgres, decoded) and isinstance(p.sqlite, str) for p in differing):
                 return True
             return re.search(r": str / (dict|list)", evidence.divergence.message) is not None
-        return bool(differing) and all(self._text_of(p.sqlite, p.postgres) for p in differing)
+        return explained(evidence, lambda p: self._text_of(p.sqlite, p.postgres))
 
     def _text_of(self, left: Any, right: Any) -> bool:
         if not isinstance(left, str):

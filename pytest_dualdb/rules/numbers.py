@@ -5,15 +5,17 @@ from __future__ import annotations
 import decimal
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
+    Pair,
     bare,
     calls,
     declared,
+    explained,
     is_number,
     missing_function,
     missing_operator,
@@ -30,14 +32,20 @@ def _texts(evidence: Evidence) -> list[str]:
     return [bare(s.sql) for b in BACKENDS for s in suspects(evidence, b)]
 
 
-def _numbers(evidence: Evidence) -> list[tuple[str, float, float]]:
-    """Return the differing values if all of them are finite numbers: (column, SQLite's, PostgreSQL's)."""
-    found = []
-    for pair in pairs(evidence):
+def _numbers(evidence: Evidence) -> bool:
+    """Return whether the rows differ in values that are numbers on both sides."""
+    return any(is_number(p.sqlite) and is_number(p.postgres) for p in pairs(evidence))
+
+
+def _apart(evidence: Evidence, test: Callable[[str, float, float], bool]) -> bool:
+    """Return whether in some column all that differs is two numbers, SQLite's and PostgreSQL's, that pass."""
+
+    def passes(pair: Pair) -> bool:
         if not is_number(pair.sqlite) or not is_number(pair.postgres):
-            return []
-        found.append((pair.column, float(pair.sqlite), float(pair.postgres)))
-    return found
+            return False
+        return test(pair.column, float(pair.sqlite), float(pair.postgres))
+
+    return explained(evidence, passes)
 
 
 class IntegerWidth(Rule):
@@ -126,13 +134,13 @@ class NumericScale(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if said(sole_error(evidence, "postgres", "22003"), "numeric field overflow"):
             return True
-        differing = _numbers(evidence)
-        for column, left, right in differing:
-            scales = [self._scale(one.type) for one in declared(evidence, column, "postgres")]
-            summed = 1000 if any(calls(text, "sum", "total", "avg") for text in _texts(evidence)) else 1
-            if not any(scale is not None and abs(left - right) < 0.51 * 10.0**-scale * summed for scale in scales):
-                return False
-        return bool(differing)
+        summed = 1000 if any(calls(text, "sum", "total", "avg") for text in _texts(evidence)) else 1
+        return _apart(evidence, lambda column, a, b: abs(a - b) < summed * self._half_unit(evidence, column))
+
+    def _half_unit(self, evidence: Evidence, column: str) -> float:
+        """Return by how much rounding to the column's declared scale can change a number."""
+        scales = [self._scale(one.type) for one in declared(evidence, column, "postgres")]
+        return max((0.51 * 10.0**-scale for scale in scales if scale is not None), default=0.0)
 
     def _scale(self, type_name: str) -> int | None:
         found = re.match(r"(?:NUMERIC|DECIMAL)\s*\(\s*\d+\s*(?:,\s*(-?\d+)\s*)?\)", type_name, re.I)
@@ -176,13 +184,9 @@ class RealWidth(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = _numbers(evidence)
-        if differing:
-            return all(
-                self._single(evidence, column) and math.isclose(left, right, rel_tol=1e-5)
-                for column, left, right in differing
-            )
-        if evidence.kind == "state":
+        if _numbers(evidence):
+            return _apart(evidence, lambda c, a, b: self._single(evidence, c) and math.isclose(a, b, rel_tol=1e-5))
+        if evidence.kind == "state" or pairs(evidence):
             return False
         compared = re.findall(r"\"?(\w+)\"?\s*(?:=|<>|!=|<=|>=|<|>|IN\b|BETWEEN\b)", bare(evidence.text), re.I)
         return any(self._single(evidence, name) for name in compared)
@@ -232,10 +236,8 @@ class IntegerDivision(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if not any("/" in text or "%" in text.replace("%s", "") for text in _texts(evidence)):
             return False
-        differing = _numbers(evidence)
-        if differing:
-            return all(_whole(left) and not _whole(right) or _whole(right) and not _whole(left) or self._decimal(evidence)
-                       for _, left, right in differing)  # fmt: skip
+        if _numbers(evidence):
+            return _apart(evidence, lambda _, a, b: _whole(a) != _whole(b) or self._decimal(evidence))
         return not pairs(evidence) and self._decimal(evidence)
 
     def _decimal(self, evidence: Evidence) -> bool:
@@ -359,8 +361,7 @@ class HalfRounding(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if not any(calls(text, "round") for text in _texts(evidence)):
             return False
-        differing = _numbers(evidence)
-        return bool(differing) and all(0 < abs(left - right) <= 1 for _, left, right in differing)
+        return _apart(evidence, lambda _, a, b: 0 < abs(a - b) <= 1)
 
 
 class CastToNumber(Rule):
@@ -406,9 +407,8 @@ class CastToNumber(Rule):
         if evidence.kind in ("error", "outcome"):
             failure = sole_error(evidence, "postgres", "22P02")
             return said(failure, r"for type (smallint|integer|bigint|numeric|double precision|real)") is not None
-        differing = _numbers(evidence)
-        if differing:
-            return all(_whole(left) and 0 < abs(left - right) <= 1 for _, left, right in differing)
+        if _numbers(evidence):
+            return _apart(evidence, lambda _, a, b: _whole(a) and 0 < abs(a - b) <= 1)
         whole = r"(?:\bAS\s+|::\s*)(BIG|SMALL)?INT"
         return not pairs(evidence) and any(re.search(whole, text, re.I) for text in _texts(evidence))
 
@@ -453,7 +453,7 @@ class RemainderOfFraction(Rule):
 
         if evidence.kind in ("error", "outcome") or not any(True for _ in evidence.find(exp.Mod)):
             return False
-        return any(_whole(left) and not _whole(right) for _, left, right in _numbers(evidence))
+        return _apart(evidence, lambda _, a, b: _whole(a) and not _whole(b))
 
 
 _NUMBER_TYPES = {"smallint", "integer", "bigint", "numeric", "double precision", "real", "unknown"}
@@ -703,8 +703,7 @@ class FloatArithmetic(Rule):
     def matches(self, evidence: Evidence) -> bool:
         from sqlglot import expressions as exp
 
-        differing = _numbers(evidence)
-        if differing and not all(math.isclose(a, b, rel_tol=1e-6) for _, a, b in differing):
+        if _numbers(evidence) and not _apart(evidence, lambda _, a, b: math.isclose(a, b, rel_tol=1e-6)):
             return False
         for node in evidence.find(exp.EQ, exp.NEQ, exp.LT, exp.GT, exp.LTE, exp.GTE, exp.In, exp.Between):
             arithmetic = any(True for _ in node.find_all(exp.Add, exp.Sub, exp.Mul, exp.Sum, exp.Avg))

@@ -11,12 +11,13 @@ from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS, Backend
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
+    Pair,
     Query,
     Unreadable,
-    all_pairs,
     bare,
     calls,
     evaluate,
+    explained,
     families,
     missing_operator,
     near,
@@ -125,6 +126,7 @@ class LikeCase(Rule):
     title = "LIKE ignores case on SQLite only"
     instead = "lower(column) LIKE lower(pattern)"
     kinds = RESULT_KINDS
+    priority = 5
     specimens = (
         Specimen(["SELECT name FROM people WHERE name LIKE 'a%' ORDER BY id"], _NAMES),
         Specimen([("SELECT count(*) FROM people p WHERE p.name LIKE ?", ("%A%",))], _NAMES),
@@ -184,7 +186,7 @@ class LikeEscape(Rule):
     title = "a backslash escapes in LIKE on PostgreSQL only"
     instead = "LIKE pattern ESCAPE '!'"
     kinds = RESULT_KINDS | {"error"}
-    priority = 1
+    priority = 6
     _PRICES = (
         "CREATE TABLE prices (id INTEGER PRIMARY KEY, label TEXT);"
         " INSERT INTO prices VALUES (1, '10%'), (2, '100'), (3, '10\\x');"
@@ -591,18 +593,18 @@ class CaseBeyondAscii(Rule):
         texts = [statement.sql for backend in BACKENDS for statement in suspects(evidence, backend)]
         if not any(calls(text, "lower", "upper", "initcap") or "ILIKE" in text.upper() for text in texts):
             return False
-        differing = pairs(evidence)
-        if differing and any(isinstance(p.sqlite, str) and isinstance(p.postgres, str) for p in differing):
-            return all(
-                isinstance(p.sqlite, str) and isinstance(p.postgres, str) and p.sqlite != p.postgres
-                and p.sqlite.lower() == p.postgres.lower() and not (p.sqlite + p.postgres).isascii()
-                for p in differing
-            )  # fmt: skip
+        if any(isinstance(p.sqlite, str) and isinstance(p.postgres, str) for p in pairs(evidence)):
+            return explained(evidence, self._folded)
         wanted = [v for b in BACKENDS for s in suspects(evidence, b) for q in queries(s, b) for p in q.sets for v in p.values()]
         wanted += [literal for text in texts for literal in re.findall(r"'([^']*)'", text)]
         stored = (v for text in texts[:1] for row in stored_rows(evidence, text) for v in row.values())
         known = [v for v in (*wanted, *stored) if isinstance(v, str) and _beyond(v)]
         return bool(known)
+
+    def _folded(self, pair: Pair) -> bool:
+        if not isinstance(pair.sqlite, str) or not isinstance(pair.postgres, str):
+            return False
+        return pair.sqlite.lower() == pair.postgres.lower() and not (pair.sqlite + pair.postgres).isascii()
 
 
 def _beyond(text: str) -> bool:
@@ -652,9 +654,10 @@ class CharPadding(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = [p for p in pairs(evidence) if isinstance(p.sqlite, str) and isinstance(p.postgres, str)]
-        if differing and all(p.sqlite.rstrip(" ") == p.postgres.rstrip(" ") for p in differing):
-            return any("char" in families(evidence, p.column) for p in differing)
+        if explained(evidence, lambda p: self._padded(evidence, p)):
+            return True
+        if pairs(evidence):
+            return False
         from sqlglot import expressions as exp
 
         tables = sorted(syntax.tables(evidence.text))
@@ -664,6 +667,11 @@ class CharPadding(Rule):
                 if found is not None and re.match(r"(CHARACTER|CHAR|BPCHAR)(?! ?VARYING)\b", found.type):
                     return True
         return False
+
+    def _padded(self, evidence: Evidence, pair: Pair) -> bool:
+        if not isinstance(pair.sqlite, str) or not isinstance(pair.postgres, str):
+            return False
+        return pair.sqlite.rstrip(" ") == pair.postgres.rstrip(" ") and "char" in families(evidence, pair.column)
 
 
 class DeclaredLength(Rule):
@@ -874,7 +882,7 @@ class ConcatNull(Rule):
         plain = BACKENDS[sides.index(False)]
         if not any("||" in statement.sql for statement in suspects(evidence, plain)):
             return False
-        return any((p.sqlite is None) != (p.postgres is None) for p in all_pairs(evidence))
+        return any((p.sqlite is None) != (p.postgres is None) for p in pairs(evidence))
 
 
 class NumberAsText(Rule):
@@ -915,17 +923,16 @@ class NumberAsText(Rule):
         texts = [s.sql for b in BACKENDS for s in suspects(evidence, b)]
         if not any(re.search(r"\|\||::\s*(text|varchar)|\bCAST\s*\(.*\bAS\s+(TEXT|VARCHAR)", t, re.I | re.S) for t in texts):
             return False
-        differing = pairs(evidence)
-        if not differing or not all(isinstance(p.sqlite, str) and isinstance(p.postgres, str) for p in differing):
-            return False
-        return all(_same_reading(p.sqlite, p.postgres) for p in differing)
+        return explained(evidence, lambda p: _same_reading(p.sqlite, p.postgres))
 
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.I)
 
 
-def _same_reading(left: str, right: str) -> bool:
+def _same_reading(left: Any, right: Any) -> bool:
     """Return whether two texts are the same apart from how a number or a boolean in them is written."""
+    if not isinstance(left, str) or not isinstance(right, str):
+        return False
 
     def normal(text: str) -> str:
         words = re.sub(r"\btrue", "1", re.sub(r"\bfalse", "0", text.lower()))

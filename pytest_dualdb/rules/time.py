@@ -11,8 +11,10 @@ from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.facts import (
+    Pair,
     bare,
     calls,
+    explained,
     family,
     missing_function,
     missing_operator,
@@ -464,11 +466,12 @@ class InvalidDate(Rule):
                 pattern = r"is of type (timestamp|date|time)\b.* is of type (small|big)?(integer|int|numeric|double)"
                 return said(failure, pattern) is not None or said(failure, r"is of type (timestamp|date|time).* type bigint") is not None
             return True
-        differing = pairs(evidence)
-        return bool(differing) and all(
-            isinstance(p.postgres, datetime.date | datetime.time) and _as_text(p.sqlite) is None and p.sqlite is not None
-            for p in differing
-        )  # fmt: skip
+        return explained(evidence, self._unread)
+
+    def _unread(self, pair: Pair) -> bool:
+        """Return whether PostgreSQL read a time where SQLite kept something that is none."""
+        times = datetime.date | datetime.time
+        return isinstance(pair.postgres, times) and pair.sqlite is not None and _as_text(pair.sqlite) is None
 
 
 class DateColumnTime(Rule):
@@ -507,8 +510,7 @@ class DateColumnTime(Rule):
     near_misses = (Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("2024-05-03",)), "COMMIT"], _VISITS),)
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = pairs(evidence)
-        return bool(differing) and all(self._cut(p.sqlite, p.postgres) for p in differing)
+        return explained(evidence, lambda p: self._cut(p.sqlite, p.postgres))
 
     def _cut(self, left: Any, right: Any) -> bool:
         if not isinstance(left, str) or not isinstance(right, datetime.date):
@@ -562,8 +564,7 @@ class SessionTimeZone(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = pairs(evidence)
-        return bool(differing) and all(self._shifted(p.sqlite, p.postgres) for p in differing)
+        return explained(evidence, lambda p: self._shifted(p.sqlite, p.postgres))
 
     def _shifted(self, left: Any, right: Any) -> bool:
         if not isinstance(right, datetime.datetime) or not isinstance(left, str) or _ZONE.search(left[10:]):

@@ -15,6 +15,7 @@ from pytest_dualdb.rules.facts import (
     bare,
     declared,
     evaluate,
+    explained,
     family,
     is_number,
     missing_function,
@@ -76,9 +77,8 @@ class NumericAffinity(Rule):
     near_misses = (Specimen([("INSERT INTO items VALUES (?, ?)", (1, "a7")), "SELECT code FROM items", "COMMIT"], _ITEMS),)
 
     def matches(self, evidence: Evidence) -> bool:
-        differing = pairs(evidence)
-        if differing:
-            return all(self._converted(evidence, *pair) for pair in differing)
+        if pairs(evidence):
+            return explained(evidence, lambda pair: self._converted(evidence, *pair))
         if evidence.kind in ("error", "outcome"):
             return False
         return any(self._holds_converted(evidence, name) for name in self._names(evidence))
@@ -435,7 +435,7 @@ class FunctionArguments(Rule):
     )
     near_misses = (Specimen(["SELECT substr(CAST(at AS TEXT), 1, 10), lower(CAST(id AS TEXT)) FROM visits"], _VISITS),)
     _SHARED = frozenset(
-        "lower upper length substr substring replace trim ltrim rtrim btrim strpos left right lpad rpad reverse repeat"
+        "lower upper length max min substr substring replace trim ltrim rtrim btrim strpos left right lpad rpad reverse repeat"
         " ascii chr split_part to_char to_date to_timestamp date_trunc date_part extract abs ceil ceiling floor round"
         " trunc sum avg mod power pow sqrt exp ln log sign octet_length char_length position concat_ws string_agg"
         " array_agg nullif date make_date age char_length character_length encode decode md5 initcap translate"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import Backend, Column, Statement
+from pytest_dualdb.recording import BACKENDS, Backend, Column, Statement
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.constraints import violated_columns, violated_table, violation
 from pytest_dualdb.rules.ddl import ERROR, at, has
@@ -347,8 +347,8 @@ class Lastrowid(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.kind == "rowcount":
-            return evidence.divergence.message.startswith("lastrowid")
+        if evidence.divergence.message.startswith("lastrowid is"):
+            return True
         made = _read_lastrowids(evidence)
         if not made:
             return False
@@ -415,9 +415,12 @@ class RowidColumn(Rule):
 
 
 def _key_pairs(evidence: Evidence) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (table, SQLite's key, PostgreSQL's key) where generated keys of the same row differ."""
+    """Yield (table, SQLite's key, PostgreSQL's key) where generated keys of the same row differ.
+
+    That is in the rows of the divergence, or in the tables that a query looked into for such a key.
+    """
     difference = evidence.divergence.difference
-    if difference is None or not difference.differing:
+    if difference is None:
         return
     named = evidence.divergence.table
     tables = [named] if named else sorted(syntax.tables(evidence.text))
@@ -429,11 +432,27 @@ def _key_pairs(evidence: Evidence) -> Iterator[tuple[str, Any, Any]]:
             for one, other in zip(difference.only_sqlite, difference.only_postgres, strict=False):
                 if isinstance(one[index], int) and isinstance(other[index], int):
                     yield table, one[index], other[index]
+    if named is None:
+        asked = {value for value in params_of(evidence.sqlite) if isinstance(value, int)}
+        for table in tables:
+            keys = [_stored_keys(evidence, table, backend) for backend in BACKENDS]
+            for sqlite, postgres in zip(*keys, strict=False):
+                if sqlite != postgres and asked & {sqlite, postgres}:
+                    yield table, sqlite, postgres
+
+
+def _stored_keys(evidence: Evidence, table: str, backend: Backend) -> list[int]:
+    """Return the generated keys that the table holds, in their order."""
+    state = evidence.contents(table, backend)
+    for index, column in enumerate(() if state is None else state.columns):
+        if state is not None and _generated(evidence, table, column) is not None:
+            return sorted(row[index] for row in state.rows if isinstance(row[index], int))
+    return []
 
 
 def _generated(evidence: Evidence, table: str, column: str) -> Column | None:
     """Return SQLite's description of a column for which both databases make the keys."""
-    sqlite, postgres = (evidence.column(column, backend, [table]) for backend in ("sqlite", "postgres"))
+    sqlite, postgres = (evidence.column(column, backend, [table]) for backend in BACKENDS)
     both = sqlite is not None and postgres is not None and sqlite.generated_key and postgres.generated_key
     return sqlite if both else None
 
@@ -563,7 +582,8 @@ class SequenceBehind(Rule):
     """A generated key after rows with explicit keys.
 
     What differs:
-        PostgreSQL's sequence gives a key that is taken already (23505); SQLite gives the next free one.
+        PostgreSQL's sequence gives a key that is taken already (23505) or lower than those given; SQLite
+        gives the one after the highest.
     Why:
         A sequence does not notice keys that were inserted with a value.
     Instead:
@@ -578,7 +598,7 @@ class SequenceBehind(Rule):
     name = "sequence-behind"
     title = "PostgreSQL's sequence does not know of explicitly given keys"
     instead = "setval() after rows with explicit keys, or no explicit keys"
-    kinds = ERROR
+    kinds = frozenset({"error", "rows", "state", "order"})
     priority = 5
     specimens = (
         Specimen(
@@ -587,6 +607,10 @@ class SequenceBehind(Rule):
         Specimen(
             [("INSERT INTO item (code) VALUES (?) RETURNING id", ("b",)), "ROLLBACK"],
             {name: schema + "INSERT INTO item VALUES (1, 'a');" for name, schema in _KEYED.items()},
+        ),
+        Specimen(
+            ["INSERT INTO item (id, code) VALUES (100, 'a')", "INSERT INTO item (code) VALUES ('b') RETURNING id", "ROLLBACK"],
+            _KEYED,
         ),
     )
     near_misses = (
@@ -597,6 +621,12 @@ class SequenceBehind(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind != "error":
+            # SQLite's key follows the highest one, PostgreSQL's is below a key that was given
+            return any(
+                sqlite > postgres and max(_stored_keys(evidence, table, "postgres") or [sqlite]) >= sqlite - 1
+                for table, sqlite, postgres in _key_pairs(evidence)
+            )
         failure = evidence.raised("postgres")
         if failure is None or violation(failure) != "unique" or evidence.raised("sqlite") is not None:
             return False

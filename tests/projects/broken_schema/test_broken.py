@@ -1,0 +1,6 @@
+def test_first(db):
+    pass
+
+
+def test_second(db):
+    pass
