@@ -6,6 +6,7 @@ with the records in `pytest_dualdb.session`; both are imported when a test asks 
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import sys
@@ -36,6 +37,10 @@ _BACKEND = "_dualdb_backend"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    groups = [*getattr(parser, "_groups", ()), getattr(parser, "_anonymous", None)]
+    options = [option for group in groups for option in getattr(group, "options", ())]
+    # pytest before version 9 sees a conflict only when it parses, and then says it with a traceback
+    taken = {name for option in options if hasattr(option, "names") for name in option.names()}
     group = parser.getgroup("dualdb", "dual-database parity (pytest-dualdb)")
     for setting in config.SETTINGS:
         kind = "linelist" if setting.kind in ("lines", "paths") else "string"
@@ -43,6 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         if not setting.option:
             continue
         try:
+            if setting.option in taken:
+                raise ValueError("the option exists")
             group.addoption(
                 setting.option,
                 dest=setting.ini,
@@ -50,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                 metavar=setting.metavar,
                 help=f"{setting.help} (default: {setting.default or 'none'})",
             )
-        except ValueError as error:
+        except (ValueError, argparse.ArgumentError) as error:
             raise pytest.UsageError(
                 f"pytest-dualdb: another plugin already owns {setting.option} ({error});"
                 " expected it to be free: disable that plugin with -p no:NAME"
@@ -154,10 +161,13 @@ class Halves:
         from pytest_dualdb.backends import SchemaError
         from pytest_dualdb.server import ServerError
 
+        message = ""
         try:
             half = self.worker.start(backend)  # type: ignore[arg-type]
         except (ServerError, SchemaError, config.SettingError) as error:
-            pytest.fail(f"pytest-dualdb: {error}", pytrace=False)
+            message = f"pytest-dualdb: {error}"
+        if message:  # outside of the handler: pytest shows the whole chain of an exception
+            pytest.fail(message, pytrace=False)
         item.stash[_HALF] = half
         return half
 
@@ -181,8 +191,10 @@ class Halves:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
         half = item.stash.get(_HALF, None)
+        if half is not None and call.excinfo is not None:
+            _end_at_the_user(call.excinfo.value)
+        report = yield
         if half is None:
             return report
         try:
@@ -245,6 +257,23 @@ def _overridden(metafunc: pytest.Metafunc) -> bool:
                 seen.add(entry)
                 waiting.append(entry)
     return False
+
+
+def _end_at_the_user(error: BaseException) -> None:
+    """Take this package's frames off the end of a traceback: the driver has none either."""
+    package = str(Path(__file__).parent) + os.sep
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        last = trace = found.__traceback__
+        while trace is not None:
+            if not trace.tb_frame.f_code.co_filename.startswith(package):
+                last = trace
+            trace = trace.tb_next
+        if last is not None:
+            last.tb_next = None
+        found = found.__cause__ or found.__context__
 
 
 def _phase(report: pytest.TestReport, call: pytest.CallInfo[None], half: Half) -> tuple[str, Any, float, str]:
@@ -420,22 +449,19 @@ class Controller:
             return
         try:
             self.session.add(recording)
-        except Exception as error:  # a failure of the comparison must not take the run down
-            import traceback
-
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            _complain(
-                self.config,
-                f"{recording.test} could not be compared: {type(error).__name__}: {error}"
-                f" ({Path(where.filename).name}:{where.lineno})",
-            )
+        except Exception as error:  # a failure of ours must not take the run down
+            _complain(self.config, f"{recording.test} is lost: {type(error).__name__}: {error}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self._session is None:
             return
         self._report = self._build()
-        self.config.hook.pytest_dualdb_report(report=self._report)
+        try:
+            self.config.hook.pytest_dualdb_report(report=self._report)
+        except Exception as error:  # the tests' own results must still come
+            _complain(self.config, f"pytest_dualdb_report failed: {type(error).__name__}: {error}")
+            session.exitstatus = exitstatus or pytest.ExitCode.INTERNAL_ERROR
         worst, limit = self._report.worst, self.settings.fail_on
         if exitstatus == pytest.ExitCode.OK and worst is not None and limit != "never":
             levels = config.FAIL_ON

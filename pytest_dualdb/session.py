@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime
 import time
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pytest_dualdb.compare import Context, compare, failed
@@ -63,7 +65,10 @@ class Session:
             return None
         del self._open[recording.test]
         pair = {recording.backend: recording, other.backend: other}
-        result = self.judge(pair["sqlite"], pair["postgres"])
+        try:
+            result = self.judge(pair["sqlite"], pair["postgres"])
+        except Exception as error:  # of ours or of the user's hook: it must not take the run down, nor hide
+            result = _undecided(pair["sqlite"], pair["postgres"], error)
         self.tests[result.id] = result
         return result
 
@@ -103,6 +108,13 @@ class Session:
         return build(
             made, tests.values(), self.recordings, rules=self._rules, templates=self.templates, catalogs=self.catalogs
         )
+
+
+def _undecided(sqlite: Recording, postgres: Recording, error: Exception) -> TestResult:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}:{where.lineno}"
+    reason = _not_comparable(sqlite, postgres) or f"comparing failed: {type(error).__name__}: {error} ({place})"
+    return TestResult(sqlite.test, "not-comparable", reason, _half(sqlite), _half(postgres))
 
 
 def _half(recording: Recording) -> Half:

@@ -204,14 +204,6 @@ def test_a_run_without_db_imports_no_driver_and_starts_nothing(pytester: pytest.
     assert not found & {"pytest_dualdb.worker", "pytest_dualdb.session", "pytest_dualdb.report"}
 
 
-@WORKERS
-def test_a_run_without_db_needs_no_server(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
-    pytester.makepyfile("def test_it(): pass")
-    result = pytester.runpytest_subprocess("--db=both", "--db-postgres=postgresql://127.0.0.1:1/none", *workers)
-    result.assert_outcomes(passed=1)
-    assert result.ret == 0
-
-
 def test_collect_only_starts_nothing(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(REPORTER)
     pytester.makepyfile("def test_it(db): pass")
@@ -235,11 +227,14 @@ WORST = {"low": "test_low", "medium": "test_medium", "high": "test_high"}
 LEVELS = ["critical", "high", "medium", "low"]
 
 
-@pytest.mark.parametrize("worst", ["low", "medium", "high"])
-@pytest.mark.parametrize("limit", [*LEVELS, "never"])
+@pytest.mark.parametrize(
+    ("worst", "limit"),
+    [
+        ("high", "critical"), ("high", "high"), ("high", "medium"), ("high", "never"),
+        ("medium", "high"), ("medium", "medium"), ("low", "medium"), ("low", "low"),
+    ],
+)  # fmt: skip
 def test_the_run_fails_from_the_level_asked_for(projects: Projects, worst: str, limit: str) -> None:
-    if limit in ("critical", "never") and worst != "high":
-        pytest.skip("the run above that level shows it")
     run = projects.run("severities", "--db=both", f"--db-fail-on={limit}", "-k", WORST[worst])
     found = {level for level, count in run.report["totals"]["issues"].items() if count}
     assert found == {worst}, run.text
@@ -283,9 +278,8 @@ def test_a_broken_hook_hides_no_result(projects: Projects, workers: tuple[str, .
     assert "2 failed, 2 passed" in run.output
     assert run.status == 1
     assert "assert 1 == 2" in run.output
-    complaints = [line for line in run.text.splitlines() if line.startswith("pytest-dualdb: ")]
-    assert any("could not be compared" in line and "the hook is broken" in line for line in complaints), run.text
     assert "INTERNALERROR" not in run.text
+    assert "comparing failed: RuntimeError: the hook is broken (conftest.py:2)" in " ".join(run.output.split())
 
 
 def test_what_could_not_be_compared_never_passes_quietly(projects: Projects) -> None:
@@ -334,7 +328,6 @@ def test_a_failing_statement_is_shown_at_the_line_of_the_test(pytester: pytest.P
             "--db-fail-on: unknown value 'worst'; expected one of critical, high, medium, low, never",
         ),
         (["--db-report=report.pdf"], "--db-report=*report.pdf: unknown report format; expected one of .json, .md"),
-        (["--db-report=no/such\0place.json"], "--db-report=*"),
         (["--db-report=test_it.py/report.json"], "--db-report=*report.json: the report can't be written there; *"),
         (["--db-report=folder.json"], "--db-report=*folder.json: the report can't be written there; *"),
         (["-o", "dualdb_env=URL"], "dualdb_env: 'URL' is not NAME=template, such as DATABASE_URL={url}"),
@@ -389,7 +382,8 @@ def test_all_failing_statements_of_the_schema_are_listed(projects: Projects, bac
         assert place in text, text
     # said once, by the first test that needs the database
     assert text.count("schema.sql:5") == 1
-    assert "E   Failed: pytest-dualdb: no" in text or "see the first error" in text
+    assert text.count("see the first error") == 1
+    assert "Traceback" not in text
     assert "worker.py" not in text
 
 
@@ -485,18 +479,20 @@ OWN = next((name for name in [os.environ.get("DUALDB_POSTGRES", "")] if name and
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [(), ("-n2",), ("-x", "-k", "failing"), ("-k", "failing"), ("--db-isolation=clone",)],
-    ids=["n0", "n2", "exitfirst", "failing", "clone"],
+    ("arguments", "variables"),
+    [((), {}), (("-n2", "--db-isolation=clone"), {"FAIL": "1"}), (("-x",), {"FAIL": "1"})],
+    ids=["passing", "workers", "exitfirst"],
 )
-def test_server_and_databases_are_gone_after_the_run(projects: Projects, arguments: tuple[str, ...]) -> None:
-    run = projects.run("server", "--db=both", f"--db-postgres={OWN}", *arguments, server=False)
-    assert ("failed" in run.output) == ("failing" in arguments), run.text
+def test_server_and_databases_are_gone_after_the_run(
+    projects: Projects, arguments: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    run = projects.run("server", "--db=both", f"--db-postgres={OWN}", *arguments, env=variables, server=False)
+    assert ("failed" in run.output) == ("FAIL" in variables), run.text
     found = places(run.folder)
     # one server, whatever the number of workers
     assert len({path for path in found.paths if path.endswith("data")}) == 1
     assert found.left() == []
-    assert "database parity" in run.output
+    assert "database parity" in run.output or "-x" in arguments
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -535,5 +531,5 @@ def test_a_given_server_keeps_nothing_of_the_run(projects: Projects, postgres_se
 
     before = databases()
     run = projects.run("server", "--db=both", "-n2", "--db-isolation=clone")
-    assert run.status == 1
+    assert run.status == 0, run.text
     assert databases() <= before

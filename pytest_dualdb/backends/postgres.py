@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
@@ -59,6 +60,7 @@ class PostgresBackend:
         self._catalog = Catalog()
         self._state: dict[str, TableState] = {}
         self._created: list[str] = []
+        self._readers: dict[str, _Reader] = {}
         recorded.owns = lambda name: name == self.own
         self._undo = recorded.intercept()
 
@@ -99,6 +101,7 @@ class PostgresBackend:
         self._disconnect()
         self._run(f"DROP DATABASE IF EXISTS {quoted(self.own)} WITH (FORCE)")
         self._create(self.own, self.template)
+        self._readers.clear()
         self._base = restore.capture(self._connected()) if self._can_reset() else None
         self._dirty = False
         self._stale = None
@@ -142,16 +145,20 @@ class PostgresBackend:
         self._dirty = True
         self._stale = change
         if change.clone:
-            return self._everything(leaks)
+            return self._everything(leaks, change)
         end = HalfEnd(self._read_all([self._base.names[oid] for oid in change.tables]), None, leaks)
         self._send_restore(change)
         return end
 
-    def _everything(self, leaks: list[str]) -> HalfEnd:
-        """Read all tables and the schema: what the half changed is not known, or was the schema itself."""
+    def _everything(self, leaks: list[str], change: restore.Change | None = None) -> HalfEnd:
+        """Read the schema, and all tables that are new or may have changed: all of them if nothing tells."""
         try:
             catalog = self._read_catalog()
-            return HalfEnd(self._read_all(self._qualified()), catalog if catalog != self._catalog else None, leaks)
+            names = self._qualified()
+            if change is not None and self._base is not None:
+                unchanged = set(self._base.names.values()) - {self._base.names[oid] for oid in change.tables}
+                names = [name for name in names if name not in unchanged]
+            return HalfEnd(self._read_all(names), catalog if catalog != self._catalog else None, leaks)
         except psycopg2.Error as error:
             self._admin = None
             return HalfEnd(leaks=[*leaks, f"the database could not be read after the test: {error}"])
@@ -303,12 +310,13 @@ class PostgresBackend:
     def tables(self) -> list[str]:
         with self._connected().cursor() as cursor:
             cursor.execute(_TABLES)
-            return [name if schema == "public" else f"{schema}.{name}" for schema, name in cursor.fetchall()]
+            return [name if schema == "public" else f"{schema}.{name}" for schema, name, _ in cursor.fetchall()]
 
     def _qualified(self) -> list[str]:
+        """Return the tables with their schemas, spelled as `restore.Base` has them."""
         with self._connected().cursor() as cursor:
             cursor.execute(_TABLES)
-            return [f"{quoted(schema)}.{quoted(name)}" for schema, name in cursor.fetchall()]
+            return [name for _, _, name in cursor.fetchall()]
 
     def template_state(self) -> Mapping[str, TableState]:
         return self._state
@@ -316,17 +324,78 @@ class PostgresBackend:
     def template_catalog(self) -> Catalog:
         return self._catalog
 
-    def _read(self, table: str) -> TableState:
-        with self._connected().cursor() as cursor:
-            cursor.execute(f"SELECT * FROM {table}")
-            return table_state([column[0] for column in cursor.description], cursor.fetchall())
-
     def _read_all(self, tables: Sequence[str]) -> dict[str, TableState]:
-        return {table.replace('"', "").removeprefix("public.").lower(): self._read(table) for table in tables}
+        """Read the contents of tables, in one round trip: values as text, cast as psycopg2 casts them."""
+        if not tables:
+            return {}
+        with self._connected().cursor() as cursor:
+            readers = [self._reader(cursor, table) for table in tables]
+            cursor.execute(
+                " UNION ALL ".join(
+                    f"SELECT {number}, ARRAY[{', '.join(reader.values)}]::text[] FROM {table}"
+                    for number, (table, reader) in enumerate(zip(tables, readers, strict=True))
+                )
+            )
+            rows: list[list[tuple[Any, ...]]] = [[] for _ in tables]
+            for number, values in cursor:
+                casts = readers[number].casts
+                rows[number].append(
+                    tuple(
+                        value if cast is None or value is None else cast(value, cursor)
+                        for value, cast in zip(values, casts, strict=True)
+                    )
+                )
+        return {
+            _plain_name(table): table_state(reader.columns, own)
+            for table, reader, own in zip(tables, readers, rows, strict=True)
+        }
+
+    def _reader(self, cursor: Any, table: str) -> _Reader:
+        """Return how to read a table; kept for the tables of the template."""
+        reader = self._readers.get(table)
+        if reader is None:
+            cursor.execute(
+                "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
+                " AND NOT attisdropped ORDER BY attnum",
+                (table,),
+            )
+            reader = _Reader.of(cursor.fetchall())
+            if self._base is not None and table in self._base.names.values():
+                self._readers[table] = reader
+        return reader
 
     def _read_catalog(self) -> Catalog:
         with self._connected().cursor() as cursor:
             return read_catalog(cursor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How the columns of one table are read as text: the expressions, and psycopg2's casts of the text."""
+
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+    casts: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, columns: Sequence[tuple[str, int]]) -> _Reader:
+        # a cast to text would spell booleans out and drop the padding of CHAR(n): format() does neither
+        values = tuple(
+            f"CASE WHEN {quoted(name)} IS NOT NULL THEN format('%s', {quoted(name)}) END"
+            if oid in (_BOOLEAN, _CHAR)
+            else f"{quoted(name)}::text"
+            for name, oid in columns
+        )
+        return cls(
+            tuple(name for name, _ in columns), values, tuple(ext.string_types.get(oid) for _, oid in columns)
+        )
+
+
+_BOOLEAN, _CHAR = 16, 1042
+
+
+def _plain_name(table: str) -> str:
+    return table.replace('"', "").removeprefix("public.").lower()
 
 
 def _really_closed(connection: Any) -> bool:
@@ -335,7 +404,7 @@ def _really_closed(connection: Any) -> bool:
 
 _SYSTEM = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"
 _TABLES = (
-    "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    "SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     f" WHERE c.relkind IN ('r', 'p') AND {_SYSTEM} ORDER BY 1, 2"
 )
 _COLUMNS = f"""

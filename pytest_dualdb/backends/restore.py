@@ -159,21 +159,22 @@ def changes(
         tables = set(_differing(base.tables, then.tables, now.tables))
         sequences = set(_differing(base.sequences, then.sequences, now.sequences))
         if now.reset_at != then.reset_at:
-            return Change(clone="the statistics were reset")
+            return Change(base.tables, clone="the statistics were reset")
         catalogs = _differing(base.catalogs, then.catalogs, now.catalogs)
         # Temporary tables, rolled back DDL and TRUNCATE write to catalogs and leave them as they were.
         if catalogs:
             with contextlib.closing(template()) as other, other.cursor() as reference:
                 for oid in catalogs:
                     if _fingerprint(cur, oid) != _fingerprint(reference, oid):
-                        return Change(clone=f"{_name(cur, oid)} was changed")
+                        return Change(tuple(sorted(tables)), clone=f"{_name(cur, oid)} was changed")
         if catalogs:
             cur.execute(_FILES)
             moved = {oid for oid, file in cur.fetchall() if base.files[oid] != file}
             tables |= moved & set(base.tables)
             sequences |= moved & set(base.sequences)
         if tables & base.big:
-            return Change(clone="a materialized view or a table with many seed rows was changed")
+            why = "a materialized view or a table with many seed rows was changed"
+            return Change(tuple(sorted(tables)), clone=why)
         return Change(tuple(sorted(tables)), tuple(sorted(sequences)), counters=now)
 
 

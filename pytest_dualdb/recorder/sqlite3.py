@@ -311,10 +311,13 @@ redirects: dict[str, str] = {}
 
 def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
     """Open a recorded connection: takes what ``sqlite3.connect`` takes."""
-    if args and redirects:
-        target = redirects.get(path_of(args[0], bool(kwargs.get("uri", False))))
-        if target is not None:
+    if redirects and (args or "database" in kwargs):
+        path = args[0] if args else kwargs["database"]
+        target = redirects.get(path_of(path, bool(kwargs.get("uri", False))))
+        if target is not None and args:
             args = (target, *args[1:])
+        elif target is not None:
+            kwargs["database"] = target
     # the fifth parameter of connect; positional use is deprecated since Python 3.12
     given = args[5] if len(args) > 5 else kwargs.get("factory", sqlite3.Connection)
     if isinstance(given, type) and issubclass(given, sqlite3.Connection):

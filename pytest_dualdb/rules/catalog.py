@@ -79,7 +79,7 @@ class SqliteMaster(Rule):
         failure = evidence.raised("postgres")
         if failure is None or failure.sqlstate != "42P01" or evidence.raised("sqlite") is not None:
             return False
-        names = r'^relation "(main\.|temp\.)?sqlite_(temp_)?(master|schema|sequence|stat\d|dbpage)" does not exist'
+        names = r'^relation "((main|temp)\.)?sqlite_(temp_)?(master|schema|sequence|stat\d)" does not exist'
         return said(failure, names) is not None
 
 
@@ -115,7 +115,9 @@ class SqliteFunction(Rule):
         if evidence.raised("sqlite") is not None:
             return False
         missing = missing_function(evidence.raised("postgres"))
-        return missing is not None and bool(re.fullmatch(r"last_insert_rowid|(total_)?changes|sqlite_\w+", missing.name))
+        return missing is not None and bool(
+            re.fullmatch(r"last_insert_rowid|(total_)?changes|sqlite_\w+", missing.name)
+        )
 
 
 class PostgresCatalog(Rule):
@@ -140,7 +142,9 @@ class PostgresCatalog(Rule):
     kinds = ERROR
     priority = 5
     specimens = (
-        Specimen([("SELECT table_name FROM information_schema.tables WHERE table_name = ?", ("item",))], _ITEM),
+        Specimen(
+            [("SELECT table_name FROM information_schema.tables WHERE table_name = ?", ("item",))], _ITEM
+        ),
         Specimen(["SELECT tablename FROM pg_tables WHERE schemaname = 'public'"], _ITEM),
         Specimen(["SELECT count(*) FROM pg_catalog.pg_class"]),
     )
@@ -156,8 +160,9 @@ class PostgresFunction(Rule):
     """A function about the PostgreSQL server, its sequences or its locks.
 
     What differs:
-        SQLite does not know version(), current_schema(), nextval(), setval(), to_regclass(), pg_advisory_lock()
-        and the like (``no such function``), nor the words CURRENT_USER and SESSION_USER (``no such column``).
+        SQLite does not know version(), current_schema(), nextval(), setval(), to_regclass(),
+        pg_advisory_lock() and the like (``no such function``), nor the words CURRENT_USER and SESSION_USER
+        (``no such column``).
     Why:
         SQLite has no server, no users, no schemas and no sequences.
     Instead:
@@ -194,7 +199,9 @@ class PostgresFunction(Rule):
         missing = missing_function(failure)
         if missing is not None:
             return re.fullmatch(self._names, missing.name) is not None
-        words = r"^no such column: (current_(user|role|schema|catalog)|session_user|localtimestamp|localtime)$"
+        words = (
+            r"^no such column: (current_(user|role|schema|catalog)|session_user|localtimestamp|localtime)$"
+        )
         return said(failure, words) is not None
 
 
@@ -236,8 +243,8 @@ class PostgresCommand(Rule):
     """A command that only PostgreSQL has.
 
     What differs:
-        SQLite refuses LISTEN, NOTIFY, COPY, EXPLAIN ANALYZE, PREPARE, EXECUTE, DECLARE and FETCH, CALL and the
-        like with a syntax error.
+        SQLite refuses LISTEN, NOTIFY, COPY, EXPLAIN ANALYZE, PREPARE, EXECUTE, DECLARE and FETCH, CALL and
+        the like with a syntax error.
     Why:
         They concern a server and its sessions.
     Instead:
@@ -301,7 +308,10 @@ class SqliteCommand(Rule):
         failure = evidence.raised("postgres")
         if failure is None or failure.sqlstate != "42601" or evidence.raised("sqlite") is not None:
             return False
-        return has(evidence.sql("postgres"), r"^\s*(EXPLAIN\s+QUERY\s+PLAN|VACUUM\s+INTO|VACUUM\s+\w+\s+INTO|REINDEX)\b")
+        return has(
+            evidence.sql("postgres"),
+            r"^\s*(EXPLAIN\s+QUERY\s+PLAN|VACUUM\s+INTO|VACUUM\s+\w+\s+INTO|REINDEX)\b",
+        )
 
 
 class ExplainOutput(Rule):
@@ -363,7 +373,9 @@ class SchemaQualifiedName(Rule):
         sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
         if (sqlite is None) == (postgres is None):
             return False
-        found = said(sqlite, r"^no such table: (\w+)\.(?!sqlite_)(\w+)$") or said(sqlite, r"^unknown database:? \"?(\w+)")
+        found = said(sqlite, r"^no such table: (\w+)\.(?!sqlite_)(\w+)$") or said(
+            sqlite, r"^unknown database:? \"?(\w+)"
+        )
         if found:
             return found[1].lower() not in ("main", "temp", "information_schema", "pg_catalog")
         return said(postgres, r'^relation "(main|temp)\.|^schema "(main|temp)" does not exist') is not None
@@ -397,18 +409,29 @@ class MissingTable(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "state":
             name = evidence.divergence.table or ""
-            return evidence.divergence.difference is None and any(self._only(evidence, b, name) for b in BACKENDS)
+            return evidence.divergence.difference is None and any(
+                self._only(evidence, b, name) for b in BACKENDS
+            )
         for backend in BACKENDS:
             failure = evidence.raised(backend)
             if failure is None or evidence.raised(OTHER[backend]) is not None:
                 continue
-            found = said(failure, r'^no such table: (?:main\.)?"?(\w+)|^(?:relation|table|view) "(?:\w+\.)?(\w+)" does not exist')
+            found = said(
+                failure,
+                r'^no such table: (?:main\.)?"?(\w+)'
+                r'|^(?:relation|table|view) "(?:\w+\.)?(\w+)" does not exist',
+            )
             return found is not None and self._only(evidence, OTHER[backend], found[1] or found[2])
         return False
 
     def _only(self, evidence: Evidence, backend: Backend, name: str) -> bool:
         there, here = evidence.catalogs.get(backend), evidence.catalogs.get(OTHER[backend])
-        return there is not None and here is not None and there.table(name) is not None and here.table(name) is None
+        return (
+            there is not None
+            and here is not None
+            and there.table(name) is not None
+            and here.table(name) is None
+        )
 
 
 class MissingColumn(Rule):
@@ -433,11 +456,17 @@ class MissingColumn(Rule):
     specimens = (
         Specimen(
             ["SELECT note FROM item"],
-            {"sqlite": "CREATE TABLE item (id INTEGER, note TEXT)", "postgres": "CREATE TABLE item (id INTEGER)"},
+            {
+                "sqlite": "CREATE TABLE item (id INTEGER, note TEXT)",
+                "postgres": "CREATE TABLE item (id INTEGER)",
+            },
         ),
         Specimen(
             ["INSERT INTO item (id, note) VALUES (1, 'a')", "ROLLBACK"],
-            {"sqlite": "CREATE TABLE item (id INTEGER)", "postgres": "CREATE TABLE item (id INTEGER, note TEXT)"},
+            {
+                "sqlite": "CREATE TABLE item (id INTEGER)",
+                "postgres": "CREATE TABLE item (id INTEGER, note TEXT)",
+            },
         ),
     )
     near_misses = (Specimen(["SELECT nothing FROM item"], _ITEM),)
@@ -449,7 +478,8 @@ class MissingColumn(Rule):
                 continue
             found = said(
                 failure,
-                r'^no such column: (?:\w+\.)*"?(\w+)|^table \S+ has no column named "?(\w+)|^column "?(?:\w+\.)?(\w+)"?.* does not exist',
+                r'^no such column: (?:\w+\.)*"?(\w+)|^table \S+ has no column named "?(\w+)'
+                r'|^column "?(?:\w+\.)?(\w+)"?.* does not exist',
             )
             if found is None:
                 return False

@@ -1,13 +1,14 @@
-"""Why keys, foreign keys, checks and defaults hold on one database only."""
+"""Why keys, checks and defaults hold on one database only."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import BACKENDS, Backend, Failure, ForeignKey, Table
+from pytest_dualdb.recording import BACKENDS, Backend, Column, Failure, Table
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.ddl import ERROR, at, has
 from pytest_dualdb.rules.facts import OTHER, said
@@ -32,7 +33,9 @@ def violated_columns(failure: Failure) -> tuple[str, ...]:
     found = re.search(r"constraint failed: (.+)", failure.message)
     if found:
         return tuple(part.strip().rpartition(".")[2].lower() for part in found[1].split(","))
-    found = re.search(r"Key \((.+?)\)=", failure.message) or re.search(r'value in column "(.+?)"', failure.message)
+    found = re.search(r"Key \((.+?)\)=", failure.message) or re.search(
+        r'value in column "(.+?)"', failure.message
+    )
     return tuple(part.strip().strip('"').lower() for part in found[1].split(",")) if found else ()
 
 
@@ -54,236 +57,22 @@ def violated_table(evidence: Evidence, backend: Backend, table: str = "") -> Tab
     return next((found for name in written if (found := catalog.table(name)) is not None), None)
 
 
+def contents_differ(evidence: Evidence, table: str) -> bool:
+    """Return whether the two backends hold other rows in the table, as far as that is recorded."""
+    sides = [evidence.contents(table, backend) for backend in BACKENDS]
+    if sides[0] is None or sides[1] is None:
+        return sides[0] is not sides[1]
+    rows = [Counter(tuple(map(loose_key, row)) for row in side.rows) for side in sides if side is not None]
+    return rows[0] != rows[1]
+
+
 def _keys(table: Table) -> Iterator[frozenset[str]]:
-    for columns in (table.primary_key, *table.uniques, *(index.columns for index in table.indexes if index.unique)):
+    for columns in (
+        table.primary_key,
+        *table.uniques,
+        *(index.columns for index in table.indexes if index.unique),
+    ):
         yield frozenset(column.lower() for column in columns)
-
-
-class ForeignKeyType(Rule):
-    """A foreign key whose type is not that of the key it references.
-
-    What differs:
-        PostgreSQL refuses the table (42804) when the two types can't be compared, such as VARCHAR and
-        INTEGER; SQLite creates it.
-    Why:
-        SQLite compares values of any types. PostgreSQL needs an equality operator for the two columns.
-    Instead:
-        The same type in both tables: ``CREATE TABLE road (id INTEGER PRIMARY KEY, city_id INTEGER REFERENCES
-        city (id))``.
-    References:
-        https://www.sqlite.org/foreignkeys.html
-        https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
-    """
-
-    name = "foreign-key-type"
-    title = "foreign key of another type than its key, refused by PostgreSQL"
-    instead = "the same type for the foreign key as for the key"
-    kinds = ERROR
-    specimens = (
-        Specimen(
-            ["CREATE TABLE road (id INTEGER PRIMARY KEY, city_id VARCHAR(20) REFERENCES city (id))"],
-            schema="CREATE TABLE city (id INTEGER PRIMARY KEY)",
-        ),
-    )
-    near_misses = (
-        Specimen(
-            ["CREATE TABLE road (id INTEGER PRIMARY KEY, city_id BIGINT REFERENCES city (id))"],
-            schema="CREATE TABLE city (id INTEGER PRIMARY KEY)",
-        ),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        failure = evidence.raised("postgres")
-        if failure is None or failure.sqlstate != "42804" or evidence.raised("sqlite") is not None:
-            return False
-        return said(failure, "^foreign key constraint") is not None
-
-
-class ForeignKeyTarget(Rule):
-    """A foreign key to columns that are not unique.
-
-    What differs:
-        PostgreSQL refuses the table (42830). SQLite creates it, and with foreign keys switched on refuses
-        every later write to it (``foreign key mismatch``).
-    Why:
-        A reference has to point at one row. SQLite looks at the referenced table only when it must.
-    Instead:
-        Reference the primary key, or make the columns unique:
-        ``CREATE TABLE city (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE)``.
-    References:
-        https://www.sqlite.org/foreignkeys.html#fk_indexes
-        https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
-    """
-
-    name = "foreign-key-target"
-    title = "foreign key to columns that are not unique"
-    instead = "reference a primary key or UNIQUE columns"
-    kinds = ERROR
-    specimens = (
-        Specimen(
-            ["CREATE TABLE road (id INTEGER PRIMARY KEY, code TEXT REFERENCES city (code))"],
-            schema="CREATE TABLE city (id INTEGER PRIMARY KEY, code TEXT)",
-        ),
-    )
-    near_misses = (
-        Specimen(
-            ["CREATE TABLE road (id INTEGER PRIMARY KEY, code TEXT REFERENCES city (code))"],
-            schema="CREATE TABLE city (id INTEGER PRIMARY KEY, code TEXT UNIQUE)",
-        ),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        if said(evidence.raised("sqlite"), "^foreign key mismatch"):
-            return True
-        failure = evidence.raised("postgres")
-        return failure is not None and failure.sqlstate == "42830" and evidence.raised("sqlite") is None
-
-
-class ForeignKeyOrder(Rule):
-    """A foreign key to a table or column that is not there yet.
-
-    What differs:
-        PostgreSQL refuses the table (42P01, 42703); SQLite creates it.
-    Why:
-        SQLite looks the referenced table up when rows are written, and only with foreign keys switched on.
-    Instead:
-        Create the referenced table first: ``CREATE TABLE city (id INTEGER PRIMARY KEY)``, then
-        ``CREATE TABLE road (id INTEGER PRIMARY KEY, city_id INTEGER REFERENCES city (id))``. For a circle of
-        references, ALTER TABLE ... ADD CONSTRAINT in the PostgreSQL schema.
-    References:
-        https://www.sqlite.org/foreignkeys.html
-        https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
-    """
-
-    name = "foreign-key-order"
-    title = "foreign key to a table or column that does not exist (yet)"
-    instead = "create the referenced table first"
-    kinds = ERROR
-    priority = 10
-    specimens = (
-        Specimen(["CREATE TABLE road (id INTEGER PRIMARY KEY, city_id INTEGER REFERENCES city (id))"]),
-        Specimen(
-            ["CREATE TABLE road (id INTEGER PRIMARY KEY, c INTEGER, FOREIGN KEY (c) REFERENCES city (nr))"],
-            schema="CREATE TABLE city (id INTEGER PRIMARY KEY)",
-        ),
-    )
-    near_misses = (
-        Specimen(
-            [
-                "CREATE TABLE city (id INTEGER PRIMARY KEY)",
-                "CREATE TABLE road (id INTEGER PRIMARY KEY, city_id INTEGER REFERENCES city (id))",
-            ]
-        ),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        failure = evidence.raised("postgres")
-        if failure is None or evidence.raised("sqlite") is not None:
-            return False
-        if failure.sqlstate == "42703":
-            return said(failure, "referenced in foreign key constraint does not exist") is not None
-        missing = said(failure, r'^relation "(.+?)" does not exist') if failure.sqlstate == "42P01" else None
-        if missing is None:
-            return False
-        name = re.escape(missing[1].rpartition(".")[2])
-        return has(evidence.sql("postgres"), rf"\bREFERENCES\s+(?:\"?\w+\"?\.)?\"?{name}\b")
-
-
-def _orphans(evidence: Evidence, table: str) -> bool:
-    """Return whether SQLite's table holds references to rows that are not there."""
-    for key in _foreign_keys(evidence, table):
-        child, parent = evidence.contents(table, "sqlite"), evidence.contents(key.table, "sqlite")
-        if child is None or parent is None or len(key.columns) != len(key.references):
-            continue
-        held = {_picked(parent.columns, row, key.references) for row in parent.rows}
-        for row in child.rows:
-            value = _picked(child.columns, row, key.columns)
-            if value is not None and value not in held:
-                return True
-    return False
-
-
-def _foreign_keys(evidence: Evidence, table: str) -> Sequence[ForeignKey]:
-    """Return the foreign keys that both backends declare for the table, as PostgreSQL describes them."""
-    described = [catalog.table(table) for catalog in evidence.catalogs.values()]
-    if len(described) < 2 or any(one is None or not one.foreign_keys for one in described):
-        return ()
-    postgres = evidence.catalogs["postgres"].table(table)
-    return () if postgres is None else postgres.foreign_keys
-
-
-def _picked(columns: Sequence[str], row: Sequence[Any], wanted: Sequence[str]) -> tuple[Any, ...] | None:
-    lowered = [column.lower() for column in columns]
-    if any(name.lower() not in lowered for name in wanted):
-        return None
-    values = [row[lowered.index(name.lower())] for name in wanted]
-    return None if None in values else tuple(map(loose_key, values))
-
-
-def _enforced(evidence: Evidence) -> bool:
-    """Return whether the SQLite half switched foreign keys on before this."""
-    return any(
-        re.search(r"\bPRAGMA\s+(?:\w+\.)?foreign_keys\s*(=|\()\s*('?ON|TRUE|YES|1)", s.sql, re.I)
-        for s in evidence.before("sqlite")
-    )
-
-
-class ForeignKeysNotEnforced(Rule):
-    """Foreign keys that SQLite declares but does not check.
-
-    What differs:
-        PostgreSQL refuses a row without its parent and the deletion of a parent that has rows (23503), and
-        carries out ON DELETE and ON UPDATE. SQLite does neither: the rows stay as they are.
-    Why:
-        SQLite checks foreign keys only on connections that ask for it; the default is off.
-    Instead:
-        Switch them on for each SQLite connection, before its first transaction:
-        ``PRAGMA foreign_keys = ON``. Then write parents first and delete children first:
-        ``DELETE FROM road WHERE city_id = 1`` before ``DELETE FROM city WHERE id = 1``.
-    References:
-        https://www.sqlite.org/foreignkeys.html#fk_enable
-        https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
-    """
-
-    name = "foreign-keys-not-enforced"
-    title = "foreign keys are checked by PostgreSQL only"
-    instead = "PRAGMA foreign_keys = ON for each SQLite connection"
-    kinds = frozenset({"error", "rows", "state", "rowcount", "order"})
-    severity = "high"
-    _SCHEMA: ClassVar[str] = (
-        "CREATE TABLE city (id INTEGER PRIMARY KEY);"
-        "CREATE TABLE road (id INTEGER PRIMARY KEY, city_id INTEGER REFERENCES city (id) ON DELETE CASCADE);"
-        "INSERT INTO city VALUES (1); INSERT INTO road VALUES (1, 1);"
-    )
-    specimens = (
-        Specimen([("INSERT INTO road (id, city_id) VALUES (?, ?)", (2, 99)), "ROLLBACK"], schema=_SCHEMA),
-        Specimen(["DELETE FROM city WHERE id = 1", "COMMIT"], schema=_SCHEMA),
-        Specimen(["DELETE FROM city", "SELECT id FROM road", "COMMIT"], schema=_SCHEMA),
-        Specimen(["UPDATE road SET city_id = 7", "ROLLBACK"], schema=_SCHEMA),
-        Specimen(
-            ["DELETE FROM city WHERE id = 1", "ROLLBACK"],
-            schema=_SCHEMA.replace(" ON DELETE CASCADE", ""),
-        ),
-        Specimen(
-            ["DELETE FROM city WHERE id = 1", "ROLLBACK"],
-            schema=_SCHEMA.replace("CASCADE", "RESTRICT"),
-        ),
-    )
-    near_misses = (
-        Specimen(["DELETE FROM road WHERE city_id = 1", "DELETE FROM city WHERE id = 1", "COMMIT"], schema=_SCHEMA),
-        Specimen([{"sqlite": "PRAGMA foreign_keys = ON"}, "DELETE FROM city", "COMMIT"], schema=_SCHEMA),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        if _enforced(evidence):
-            return False
-        if evidence.kind == "error":
-            if violation(evidence.raised("postgres")) != "foreign" or evidence.raised("sqlite") is not None:
-                return False
-            table = violated_table(evidence, "sqlite")
-            return table is None or bool(table.foreign_keys)
-        names = {evidence.divergence.table} if evidence.kind == "state" else syntax.tables(evidence.text)
-        return any(name is not None and _orphans(evidence, name) for name in names)
 
 
 class NullInPrimaryKey(Rule):
@@ -397,8 +186,8 @@ class SerialOnSqlite(Rule):
         PostgreSQL's sequence fills the column. SQLite stores NULL, or refuses the row if the column is
         NOT NULL.
     Why:
-        Only a column declared exactly ``INTEGER PRIMARY KEY`` is SQLite's rowid. SERIAL, BIGSERIAL, BIGINT and
-        INT are to SQLite types like any other.
+        Only a column declared exactly ``INTEGER PRIMARY KEY`` is SQLite's rowid. SERIAL, BIGSERIAL, BIGINT
+        and INT are to SQLite types like any other.
     Instead:
         ``id INTEGER PRIMARY KEY`` in the SQLite schema; it holds 64 bits there.
     References:
@@ -453,14 +242,20 @@ class SerialOnSqlite(Rule):
         tables = [named] if named else sorted(syntax.tables(evidence.text))
         for index, column in enumerate(difference.columns):
             nulls = any(row[index] is None for row in difference.only_sqlite)
-            if nulls and not any(row[index] is None for row in difference.only_postgres):
-                if any(self._made_by_postgres(evidence, table, column) for table in tables):
-                    return True
+            if not nulls or any(row[index] is None for row in difference.only_postgres):
+                continue
+            if any(self._made_by_postgres(evidence, table, column) for table in tables):
+                return True
         return False
 
     def _made_by_postgres(self, evidence: Evidence, table: str, column: str) -> bool:
         sqlite, postgres = (evidence.column(column, backend, [table]) for backend in BACKENDS)
-        return sqlite is not None and postgres is not None and postgres.generated_key and not sqlite.generated_key
+        return (
+            sqlite is not None
+            and postgres is not None
+            and postgres.generated_key
+            and not sqlite.generated_key
+        )
 
 
 class ConstraintOnOneSide(Rule):
@@ -538,7 +333,9 @@ class ConstraintOnOneSide(Rule):
         if not columns:
             return True
         if kind == "unique":
-            return any(not key <= frozenset({"<expression>"}) and key == frozenset(columns) for key in _keys(table))
+            return any(
+                not key <= frozenset({"<expression>"}) and key == frozenset(columns) for key in _keys(table)
+            )
         described = [table.column(column) for column in columns]
         keys = {column.lower() for column in table.primary_key}
         return any(one is None or not one.nullable or one.name.lower() in keys for one in described)
@@ -614,7 +411,9 @@ class DefaultType(Rule):
         Specimen(["CREATE TABLE task (size INTEGER DEFAULT '')"]),
         Specimen(["CREATE TABLE task (size INTEGER DEFAULT FALSE)"]),
     )
-    near_misses = (Specimen(["CREATE TABLE task (done BOOLEAN NOT NULL DEFAULT FALSE, size INTEGER DEFAULT '0')"]),)
+    near_misses = (
+        Specimen(["CREATE TABLE task (done BOOLEAN NOT NULL DEFAULT FALSE, size INTEGER DEFAULT '0')"]),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
@@ -625,6 +424,101 @@ class DefaultType(Rule):
         if failure.sqlstate not in ("22P02", "22007", "22008", "22003"):
             return False
         return has(evidence.sql("postgres"), r"\b(CREATE|ALTER)\s+(TEMP\w*\s+)?TABLE\b.*\bDEFAULT\b")
+
+
+class DefaultOnOneSide(Rule):
+    """A default that the two schemas do not share.
+
+    What differs:
+        A row written without the column gets the default on one backend; on the other it gets NULL or
+        another default, or is refused because the column is NOT NULL.
+    Why:
+        The two schemas differ.
+    Instead:
+        The same default in both schemas: ``CREATE TABLE task (state TEXT NOT NULL DEFAULT 'new')``.
+    References:
+        https://www.sqlite.org/lang_createtable.html#the_default_clause
+        https://www.postgresql.org/docs/current/ddl-default.html
+    """
+
+    name = "default-on-one-side"
+    title = "default that the two schemas do not share"
+    instead = "the same DEFAULT in both schemas"
+    kinds = frozenset({"error", "rows", "state"})
+    priority = 6
+    specimens = (
+        Specimen(
+            ["INSERT INTO task (id) VALUES (1)", "SELECT state FROM task", "COMMIT"],
+            schema={
+                "sqlite": "CREATE TABLE task (id INTEGER, state TEXT DEFAULT 'new')",
+                "postgres": "CREATE TABLE task (id INTEGER, state TEXT)",
+            },
+        ),
+        Specimen(
+            ["INSERT INTO task (id) VALUES (1)", "ROLLBACK"],
+            schema={
+                "sqlite": "CREATE TABLE task (id INTEGER, state TEXT NOT NULL DEFAULT 'new')",
+                "postgres": "CREATE TABLE task (id INTEGER, state TEXT NOT NULL)",
+            },
+        ),
+        Specimen(
+            ["INSERT INTO task (id) VALUES (1)", "COMMIT"],
+            schema={
+                "sqlite": "CREATE TABLE task (id INTEGER, size INTEGER DEFAULT 1)",
+                "postgres": "CREATE TABLE task (id INTEGER, size INTEGER DEFAULT 2)",
+            },
+        ),
+    )
+    near_misses = (
+        Specimen(
+            ["INSERT INTO task (id) VALUES (1)", "SELECT state FROM task", "COMMIT"],
+            schema="CREATE TABLE task (id INTEGER, state TEXT NOT NULL DEFAULT 'new')",
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "error":
+            return any(self._refused(evidence, backend) for backend in BACKENDS)
+        difference = evidence.divergence.difference
+        if difference is None:
+            return False
+        named = evidence.divergence.table
+        tables = [named] if named else sorted(syntax.tables(evidence.text))
+        rows = list(zip(difference.only_sqlite, difference.only_postgres, strict=False))
+        for index, name in enumerate(difference.columns):
+            columns = [evidence.column(name, backend, tables) for backend in BACKENDS]
+            defaults = [_default(column) for column in columns]
+            if None in columns or defaults[0] == defaults[1] or name not in difference.differing:
+                continue
+            if any(
+                _is_default(one[index], defaults[0]) and _is_default(other[index], defaults[1])
+                for one, other in rows
+            ):
+                return True
+        return False
+
+    def _refused(self, evidence: Evidence, backend: Backend) -> bool:
+        failure = evidence.raised(backend)
+        if failure is None or violation(failure) != "null" or evidence.raised(OTHER[backend]) is not None:
+            return False
+        here, there = (violated_table(evidence, side) for side in (backend, OTHER[backend]))
+        columns = violated_columns(failure)
+        if here is None or there is None or len(columns) != 1:
+            return False
+        own, other = here.column(columns[0]), there.column(columns[0])
+        return own is not None and own.default is None and other is not None and other.default is not None
+
+
+def _default(column: Column | None) -> str | None:
+    """Return a column's default without quotes and casts; None for none and for a generated key."""
+    if column is None or column.default is None or column.generated_key:
+        return None
+    plain = re.sub(r"::[\w ]+(\(\d+\))?$", "", column.default.strip().strip("()"))
+    return plain[1:-1] if plain.startswith("'") else plain
+
+
+def _is_default(value: Any, default: str | None) -> bool:
+    return value is None if default is None else str(value).lower() == default.lower()
 
 
 class DefaultExpression(Rule):

@@ -1,17 +1,14 @@
-"""Why the same calls of sqlite3 and psycopg2 give something else: placeholders, methods, exceptions, types."""
+"""Why the same calls of sqlite3 and psycopg2 differ: placeholders, methods, exceptions, types."""
 
 from __future__ import annotations
 
-import decimal
 import re
 import threading
-import uuid
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pytest_dualdb.recording import BACKENDS, Backend, Failure, Opaque, Statement
-from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
-from pytest_dualdb.rules.ddl import ERROR, at, has
+from pytest_dualdb.recording import BACKENDS, Backend, Statement
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.rules.ddl import ERROR, at
 from pytest_dualdb.rules.facts import OTHER, bare, said
 
 _ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO item VALUES (1, 'a');"
@@ -19,7 +16,7 @@ _QMARK = re.compile(r"\?\d*|(?<![:\w])[:@$]\w+")
 _FORMAT = re.compile(r"%s|%\(\w+\)s|%%")
 
 
-def _run(db: Any, sql: str, params: Any = None) -> Any:
+def run(db: Any, sql: str, params: Any = None) -> Any:
     """Execute as written, without the plugin's translation, and return the cursor."""
     cursor = db.connection.cursor()
     if params is None:
@@ -63,10 +60,15 @@ class PlaceholderStyle(Rule):
     kinds = frozenset({"error", "outcome"})
     priority = 20
     specimens = (
-        Specimen([lambda db: _run(db, "SELECT code FROM item WHERE id = ?", (1,)).fetchall()], _ITEM),
-        Specimen([lambda db: _run(db, "SELECT code FROM item WHERE id = :id AND 1 = 1", {"id": 1}).fetchall()], _ITEM),
-        Specimen([lambda db: _run(db, "SELECT code FROM item WHERE id = %s", (1,)).fetchall()], _ITEM),
-        Specimen([lambda db: _run(db, "SELECT code FROM item WHERE id = %(id)s", {"id": 1}).fetchall()], _ITEM),
+        Specimen([lambda db: run(db, "SELECT code FROM item WHERE id = ?", (1,)).fetchall()], _ITEM),
+        Specimen(
+            [lambda db: run(db, "SELECT code FROM item WHERE id = :id AND 1 = 1", {"id": 1}).fetchall()],
+            _ITEM,
+        ),
+        Specimen([lambda db: run(db, "SELECT code FROM item WHERE id = %s", (1,)).fetchall()], _ITEM),
+        Specimen(
+            [lambda db: run(db, "SELECT code FROM item WHERE id = %(id)s", {"id": 1}).fetchall()], _ITEM
+        ),
     )
     near_misses = (
         Specimen([("SELECT code FROM item WHERE id = ? AND code <> '?'", (1,))], _ITEM),
@@ -96,8 +98,8 @@ class PercentLiteral(Rule):
     Why:
         psycopg2 fills parameters in with Python's ``%`` as soon as any are given, an empty tuple included.
     Instead:
-        Pass the pattern as a parameter: ``SELECT code FROM item WHERE code LIKE ?`` (``%s``) with ``'a%'``; or
-        double it for psycopg2 alone.
+        Pass the pattern as a parameter: ``SELECT code FROM item WHERE code LIKE ?`` (``%s``) with ``'a%'``;
+        or double it for psycopg2 alone.
     References:
         https://www.psycopg.org/docs/usage.html#passing-parameters-to-sql-queries
         https://docs.python.org/3/library/sqlite3.html#how-to-use-placeholders-to-bind-values-in-sql-queries
@@ -109,20 +111,20 @@ class PercentLiteral(Rule):
     kinds = frozenset({"error", "outcome"})
     priority = 10
     specimens = (
-        Specimen([lambda db: _run(db, "SELECT code FROM item WHERE code LIKE 'a%'", ()).fetchall()], _ITEM),
-        Specimen([lambda db: _run(db, "SELECT id % 2 FROM item", ()).fetchall()], _ITEM),
-        Specimen([lambda db: _run(db, f"SELECT id FROM item WHERE code LIKE '%sa' OR id = {db.placeholder}", (1,)).fetchall()],
-                 _ITEM),
-        Specimen([lambda db: _run(db, "SELECT '100%'", ()).fetchall()], _ITEM),
+        Specimen([lambda db: run(db, "SELECT code FROM item WHERE code LIKE 'a%'", ()).fetchall()], _ITEM),
+        Specimen([lambda db: run(db, "SELECT id % 2 FROM item", ()).fetchall()], _ITEM),
+        Specimen([lambda db: run(db, f"SELECT '%sa', {db.placeholder}", (1,)).fetchall()]),
+        Specimen([lambda db: run(db, "SELECT '100%'", ()).fetchall()], _ITEM),
     )  # fmt: skip
     near_misses = (
         Specimen([("SELECT code FROM item WHERE code LIKE ?", ("a%",))], _ITEM),
-        Specimen([lambda db: _run(db, "SELECT code FROM item WHERE code LIKE 'a%'").fetchall()], _ITEM),
+        Specimen([lambda db: run(db, "SELECT code FROM item WHERE code LIKE 'a%'").fetchall()], _ITEM),
     )
     _errors: ClassVar[str] = (
-        r"(tuple|list) index out of range|dict is not a sequence|not enough arguments|unsupported format character"
-        r"|argument formats can't be mixed|incomplete (format|placeholder)|only '%s'|not all arguments converted"
-        r"|the query has \d+ placeholders?|list indices must be|format requires a mapping"
+        r"(tuple|list) index out of range|dict is not a sequence|not enough arguments"
+        r"|unsupported format character|argument formats can't be mixed|incomplete (format|placeholder)"
+        r"|only '%s'|not all arguments converted|the query has \d+ placeholders?|list indices must be"
+        r"|format requires a mapping"
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -141,14 +143,14 @@ class ParameterLimit(Rule):
     """More parameters or terms than a database takes.
 
     What differs:
-        SQLite refuses more than 32,766 parameters (250,000 as Debian builds it, 999 before 3.32), expressions
-        nested deeper than 1,000 and more than 500 terms of a compound SELECT. PostgreSQL takes 65,535 when the
-        server binds; psycopg2 writes values into the text and has no limit.
+        SQLite refuses more than 32,766 parameters (250,000 as Debian builds it, 999 before 3.32),
+        expressions nested deeper than 1,000 and more than 500 terms of a compound SELECT. PostgreSQL takes
+        65,535 when the server binds; psycopg2 writes values into the text and has no limit.
     Why:
         Limits that protect SQLite's parser.
     Instead:
-        Batches of some hundred: ``SELECT code FROM item WHERE id IN (?, ?, ?)``; or a temporary table filled by
-        executemany and joined.
+        Batches of some hundred: ``SELECT code FROM item WHERE id IN (?, ?, ?)``; or a temporary table
+        filled by executemany and joined.
     References:
         https://www.sqlite.org/limits.html
         https://www.postgresql.org/docs/current/limits.html
@@ -159,7 +161,9 @@ class ParameterLimit(Rule):
     instead = "batches of some hundred values, or a temporary table"
     kinds = ERROR
     specimens = (
-        Specimen([("SELECT code FROM item WHERE id IN (" + "?, " * 260_000 + "?)", tuple(range(260_001)))], _ITEM),
+        Specimen(
+            [("SELECT code FROM item WHERE id IN (" + "?, " * 260_000 + "?)", tuple(range(260_001)))], _ITEM
+        ),
         Specimen(["SELECT 1" + " + 1" * 1100]),
     )
     near_misses = (
@@ -168,8 +172,9 @@ class ParameterLimit(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         words = (
-            r"too many SQL variables|variable number must be between|too many terms in compound SELECT|Expression tree is too large"
-            r"|parser stack overflow|string or blob too big|query string is too large|at most \d+ tables in a join"
+            r"too many SQL variables|variable number must be between|too many terms in compound SELECT"
+            r"|Expression tree is too large|parser stack overflow|string or blob too big"
+            r"|query string is too large|at most \d+ tables in a join"
         )
         if said(evidence.raised("sqlite"), words) and evidence.raised("postgres") is None:
             return True
@@ -199,8 +204,8 @@ class DriverMethod(Rule):
 
     What differs:
         AttributeError or TypeError on the other backend: psycopg2's connections have no execute() and no
-        row_factory, its cursors no executescript(); sqlite3 has no copy_expert(), mogrify() or callproc(), and
-        its cursor() takes no cursor_factory. connect() takes other arguments.
+        row_factory, its cursors no executescript(); sqlite3 has no copy_expert(), mogrify() or callproc(),
+        and its cursor() takes no cursor_factory. connect() takes other arguments.
     Why:
         They are additions of the drivers to PEP 249.
     Instead:
@@ -222,7 +227,7 @@ class DriverMethod(Rule):
         Specimen([lambda db: db.connection.cursor().executescript("CREATE TABLE other (id INTEGER);")]),
         Specimen([lambda db: db.connection.cursor().mogrify("SELECT 1")]),
     )
-    near_misses = (Specimen([lambda db: _run(db, "SELECT code FROM item").fetchall()], _ITEM),)
+    near_misses = (Specimen([lambda db: run(db, "SELECT code FROM item").fetchall()], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
         failed = alone(evidence)
@@ -230,20 +235,50 @@ class DriverMethod(Rule):
             return False
         backend, _, message = failed
         names = _SQLITE_NAMES if backend == "postgres" else _POSTGRES_NAMES
-        missing = re.match(r"'(?:\w+\.)*\w*(?:connection|cursor)\w*' object (?:has no attribute '(\w+)'|attribute '(\w+)')", message, re.I)
+        missing = re.match(
+            r"'(?:\w+\.)*\w*(?:connection|cursor)\w*' object (?:has no attribute '(\w+)'|attribute '(\w+)')",
+            message,
+            re.I,
+        )
         if missing:
             return re.fullmatch(names, missing[1] or missing[2]) is not None
         if re.search(r"does not support the context manager protocol", message):
             return "ursor" in message
         given = re.search(
-            r"unexpected keyword argument '(\w+)'|'(\w+)' is an invalid keyword argument|invalid connection option \"(\w+)\"", message
+            r"unexpected keyword argument '(\w+)'|'(\w+)' is an invalid keyword argument"
+            r'|invalid connection option "(\w+)"',
+            message,
         )
         if given is None:
             return False
         option = next(part for part in given.groups() if part)
         if backend == "postgres":
-            return option in ("check_same_thread", "timeout", "detect_types", "isolation_level", "uri", "cached_statements", "factory", "database", "autocommit")
-        return option in ("host", "port", "user", "password", "dbname", "dsn", "cursor_factory", "name", "options", "sslmode", "connect_timeout", "application_name", "row_factory")
+            return option in (
+                "check_same_thread",
+                "timeout",
+                "detect_types",
+                "isolation_level",
+                "uri",
+                "cached_statements",
+                "factory",
+                "database",
+                "autocommit",
+            )
+        return option in (
+            "host",
+            "port",
+            "user",
+            "password",
+            "dbname",
+            "dsn",
+            "cursor_factory",
+            "name",
+            "options",
+            "sslmode",
+            "connect_timeout",
+            "application_name",
+            "row_factory",
+        )
 
 
 class ExecuteReturnsCursor(Rule):
@@ -271,7 +306,7 @@ class ExecuteReturnsCursor(Rule):
         Specimen([lambda db: db.connection.cursor().execute("SELECT code FROM item").fetchall()], _ITEM),
         Specimen([lambda db: list(db.connection.cursor().execute("SELECT code FROM item"))], _ITEM),
     )
-    near_misses = (Specimen([lambda db: _run(db, "SELECT code FROM item").fetchall()], _ITEM),)
+    near_misses = (Specimen([lambda db: run(db, "SELECT code FROM item").fetchall()], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
         failed = alone(evidence)
@@ -279,7 +314,10 @@ class ExecuteReturnsCursor(Rule):
             return False
         if evidence.kind == "rows" and (evidence.postgres is None or evidence.postgres.fetched != "none"):
             return False
-        if re.match(r"'NoneType' object has no attribute '(fetch\w+|lastrowid|rowcount|description|close|execute)'", failed[2]):
+        if re.match(
+            r"'NoneType' object has no attribute '(fetch\w+|lastrowid|rowcount|description|close|execute)'",
+            failed[2],
+        ):
             return True
         if not re.match(r"'NoneType' object is not (iterable|an iterator|subscriptable)", failed[2]):
             return False
@@ -312,7 +350,9 @@ class SeveralStatements(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if said(evidence.raised("sqlite"), "You can only execute one statement at a time"):
             return evidence.raised("postgres") is None
-        return said(evidence.raised("postgres"), "cannot insert multiple commands into a prepared") is not None
+        return (
+            said(evidence.raised("postgres"), "cannot insert multiple commands into a prepared") is not None
+        )
 
 
 class EmptyQuery(Rule):
@@ -359,11 +399,14 @@ class NoResultsToFetch(Rule):
     title = "fetch after a statement without a result fails with psycopg2"
     instead = "fetch only if cursor.description is not None, or RETURNING"
     kinds = frozenset({"error", "outcome"})
-    specimens = (Specimen([lambda db: _run(db, "UPDATE item SET code = 'b'").fetchone()], _ITEM),)
+    specimens = (Specimen([lambda db: run(db, "UPDATE item SET code = 'b'").fetchone()], _ITEM),)
     near_misses = (Specimen(["UPDATE item SET code = 'b' WHERE id = 1 RETURNING code", "COMMIT"], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
-        return said(evidence.raised("postgres"), "no results to fetch|the last operation didn't produce") is not None
+        return (
+            said(evidence.raised("postgres"), "no results to fetch|the last operation didn't produce")
+            is not None
+        )
 
 
 class ExceptionClass(Rule):
@@ -410,7 +453,9 @@ class ExceptionClass(Rule):
             return False
         own = [s for s in evidence.recordings[failed[0]].statements if s.error == failure]
         others = evidence.recordings[OTHER[failed[0]]].statements
-        return any(self._same_place(one, other) and other.error is not None for one in own for other in others)
+        return any(
+            self._same_place(one, other) and other.error is not None for one in own for other in others
+        )
 
     def _same_place(self, one: Statement, other: Statement) -> bool:
         return one.site == other.site and one.kind == other.kind
@@ -420,127 +465,11 @@ def _catch_sqlite(db: Any) -> None:
     import sqlite3
 
     try:
-        _run(db, "INSERT INTO item (id) VALUES (1)")
+        run(db, "INSERT INTO item (id) VALUES (1)")
     except sqlite3.IntegrityError:
         pass
     finally:
         db.connection.rollback()
-
-
-class RowAccess(Rule):
-    """Rows read by index where they are mappings, or by name where they are tuples.
-
-    What differs:
-        ``row[0]`` is a KeyError with psycopg2's RealDictCursor; ``row["code"]`` is a TypeError with its default
-        cursor. sqlite3.Row takes both.
-    Why:
-        The kind of row is the row factory's, and each driver has its own.
-    Instead:
-        Rows that take both: ``sqlite3.Row`` and ``psycopg2.extras.DictCursor``; or build dicts from
-        cursor.description after ``SELECT id, code FROM item``.
-    References:
-        https://docs.python.org/3/library/sqlite3.html#sqlite3.Row
-        https://www.psycopg.org/docs/extras.html#connection-and-cursor-subclasses
-    """
-
-    name = "row-access"
-    title = "row read by index where it is a mapping, or by name where it is a tuple"
-    instead = "sqlite3.Row and psycopg2.extras.DictCursor, which take both"
-    kinds = frozenset({"outcome"})
-    priority = 20
-    specimens = (Specimen([lambda db: _by_name(db)], _ITEM),)
-    near_misses = (Specimen([lambda db: _run(db, "SELECT id, code FROM item").fetchone()[1]], _ITEM),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        failed = alone(evidence)
-        if failed is None:
-            return False
-        backend, name, message = failed
-        named = [s.named for s in evidence.recordings[backend].statements if s.fetched != "none"]
-        others = [s.named for s in evidence.recordings[OTHER[backend]].statements if s.fetched != "none"]
-        if not named:
-            return False
-        if name == "KeyError":
-            return "mapping" in named and re.fullmatch(r"'?-?\d+'?|slice\(.*\)", message) is not None
-        if name == "TypeError":
-            indices = re.match(r"(tuple|list) indices must be integers or slices, not str", message)
-            return "" in named and indices is not None and any(others)
-        if name == "AttributeError":
-            missing = re.match(r"'(tuple|list)' object has no attribute '(keys|items|values|get|_asdict|_mapping)'", message)
-            return "" in named and missing is not None and any(others)
-        return name == "IndexError" and "No item with that key" in message
-
-
-def _by_name(db: Any) -> None:
-    import sqlite3
-
-    connection = db.connection
-    if db.backend == "sqlite":
-        connection.row_factory = sqlite3.Row
-    row = _run(db, "SELECT id, code FROM item").fetchone()
-    assert row["code"]
-
-
-class UnadaptedParameter(Rule):
-    """A parameter of a type that only one driver can bind.
-
-    What differs:
-        psycopg2 fails with ``can't adapt type 'dict'`` (also UUID and classes of the application); sqlite3
-        fails with ``type 'Decimal' is not supported`` (also list, UUID, tuple, timedelta).
-    Why:
-        Each driver has its own list of types that it converts, and its own way to extend it.
-    Instead:
-        Convert in the application: json.dumps() for a dict, str() for a UUID or Decimal, one placeholder for
-        each element of a list: ``SELECT code FROM item WHERE id IN (?, ?)``.
-    References:
-        https://docs.python.org/3/library/sqlite3.html#sqlite3-adapters
-        https://www.psycopg.org/docs/usage.html#adaptation-of-python-values-to-sql-types
-    """
-
-    name = "unadapted-parameter"
-    title = "parameter of a type that only one driver can bind"
-    instead = "json.dumps(), str(), or sqlite3.register_adapter()"
-    kinds = frozenset({"error", "outcome"})
-    specimens = (
-        Specimen([("SELECT CAST(? AS TEXT)", (decimal.Decimal("1.5"),))]),
-    )
-    near_misses = (Specimen([("SELECT code FROM item WHERE id IN (?, ?)", (1, 2))], _ITEM),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        words = r"type '.+' is not supported|Error binding parameter|probably unsupported type|can't adapt type|cannot adapt type"
-        if said(evidence.raised("sqlite"), words):
-            return evidence.raised("postgres") is None
-        return said(evidence.raised("postgres"), words) is not None and evidence.raised("sqlite") is None
-
-
-class TupleParameter(Rule):
-    """A tuple or list as the whole of an IN list.
-
-    What differs:
-        psycopg2 writes a tuple as ``(1, 2)``, so that ``IN %s`` works; SQLite fails with ``near "?"``.
-    Why:
-        psycopg2 puts values into the text; SQLite binds one value to one placeholder.
-    Instead:
-        One placeholder for each value: ``SELECT code FROM item WHERE id IN (?, ?)``.
-    References:
-        https://www.psycopg.org/docs/usage.html#tuples-adaptation
-        https://www.sqlite.org/lang_expr.html#the_in_and_not_in_operators
-    """
-
-    name = "tuple-parameter"
-    title = "IN with one placeholder for a tuple works with psycopg2 only"
-    instead = "IN (?, ?, ...) with a placeholder for each value"
-    kinds = ERROR
-    priority = 5
-    specimens = (Specimen([("SELECT code FROM item WHERE id IN ?", ((1, 2),))], _ITEM),)
-    near_misses = (Specimen([("SELECT code FROM item WHERE id IN (?, ?)", (1, 2))], _ITEM),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        if evidence.raised("sqlite") is None or evidence.raised("postgres") is not None:
-            return False
-        if not any(isinstance(value, tuple | list) for value in params_of(evidence.sqlite)):
-            return False
-        return has(evidence.sql("sqlite"), r"\bIN\s*(\?|:\w+)")
 
 
 class ThreadCheck(Rule):
@@ -591,124 +520,3 @@ def _in_thread(db: Any) -> None:
     thread.join()
     if raised:
         raise raised[0]
-
-
-def _type_pairs(evidence: Evidence) -> list[tuple[str, str]]:
-    """Return the names of the Python types that differ, SQLite's and PostgreSQL's."""
-    difference = evidence.divergence.difference
-    if difference is None:
-        return re.findall(r": (\w+)(?: with zone)? / (\w+)", evidence.divergence.message)
-    rows = zip(difference.only_sqlite, difference.only_postgres, strict=False)
-    return [(_type(a), _type(b)) for one, other in rows for a, b in zip(one, other, strict=False)]
-
-
-def _type(value: Any) -> str:
-    return value.type if isinstance(value, Opaque) else type(value).__name__
-
-
-class BytesType(Rule):
-    """Bytes that the application reads.
-
-    What differs:
-        The Python type: bytes from sqlite3, memoryview from psycopg2. It has no decode(), and is not equal to
-        the bytes in a set or as a key.
-    Why:
-        psycopg2 does not copy large values.
-    Instead:
-        ``bytes(row[0])`` after ``SELECT data FROM file``, on both.
-    References:
-        https://docs.python.org/3/library/sqlite3.html#sqlite3-types
-        https://www.psycopg.org/docs/usage.html#binary-adaptation
-    """
-
-    name = "memoryview-for-bytes"
-    title = "bytes are memoryview objects with psycopg2"
-    instead = "bytes(value)"
-    kinds = frozenset({"type"})
-    _FILE: ClassVar[Mapping[str, str]] = {
-        "sqlite": "CREATE TABLE file (data BLOB); INSERT INTO file VALUES (x'6162');",
-        "postgres": "CREATE TABLE file (data BYTEA); INSERT INTO file VALUES ('\\x6162');",
-    }
-    specimens = (Specimen(["SELECT data FROM file"], _FILE),)
-    near_misses = (Specimen([("SELECT count(*) FROM file WHERE data = ?", (b"ab",))], _FILE),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        return any(pair in (("bytes", "memoryview"), ("str", "memoryview")) for pair in _type_pairs(evidence))
-
-
-class UuidType(Rule):
-    """UUIDs that the application reads.
-
-    What differs:
-        The Python type: text (or bytes) from sqlite3, uuid.UUID from psycopg2 with register_uuid() and from
-        psycopg 3.
-    Why:
-        SQLite has no type for them, and sqlite3 no converter.
-    Instead:
-        ``str(value)`` or ``uuid.UUID(str(value))`` after ``SELECT key FROM item``, on both.
-    References:
-        https://docs.python.org/3/library/sqlite3.html#sqlite3-types
-        https://www.psycopg.org/docs/extras.html#uuid-data-type
-    """
-
-    name = "uuid-type"
-    title = "UUIDs are text with sqlite3, uuid.UUID with psycopg"
-    instead = "uuid.UUID(str(value))"
-    kinds = frozenset({"type"})
-    specimens = (Specimen([lambda db: _read_uuid(db)], "CREATE TABLE token (key UUID)"),)
-    near_misses = (
-        Specimen(["SELECT key FROM token"], "CREATE TABLE token (key TEXT); INSERT INTO token VALUES ('a');"),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        return any(b == "UUID" and a in ("str", "bytes") for a, b in _type_pairs(evidence))
-
-
-def _read_uuid(db: Any) -> None:
-    connection = db.connection
-    if db.backend == "postgres":
-        from psycopg2.extras import register_uuid
-
-        register_uuid(conn_or_curs=connection)
-    cursor = connection.cursor()
-    cursor.execute(f"INSERT INTO token VALUES ({db.placeholder}) RETURNING key", (str(uuid.UUID(int=7)),))
-    cursor.fetchall()
-
-
-class ArrayType(Rule):
-    """Arrays that the application reads.
-
-    What differs:
-        The Python type: a list from psycopg2; from SQLite the text that was stored (``{1,2}``, ``[1, 2]``).
-    Why:
-        SQLite has no arrays; it accepts ``INTEGER[]`` as the name of a type and stores text.
-    Instead:
-        A table of its own for the elements: ``SELECT tag FROM item_tag WHERE item_id = 1 ORDER BY tag``.
-    References:
-        https://www.sqlite.org/datatype3.html
-        https://www.postgresql.org/docs/current/arrays.html
-    """
-
-    name = "array-column"
-    title = "array column is a list on PostgreSQL, text on SQLite"
-    instead = "a table of its own for the elements"
-    kinds = frozenset({"type", "rows", "state"})
-    priority = 5
-    specimens = (
-        Specimen(["SELECT tags FROM item"], "CREATE TABLE item (tags INTEGER[]); INSERT INTO item VALUES ('{1,2}');"),
-    )
-    near_misses = (
-        Specimen(["SELECT tags FROM item"], "CREATE TABLE item (tags TEXT); INSERT INTO item VALUES ('{1,2}');"),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        difference = evidence.divergence.difference
-        if difference is None:
-            return False
-        for one, other in zip(difference.only_sqlite, difference.only_postgres, strict=False):
-            for name, a, b in zip(difference.columns, one, other, strict=False):
-                if isinstance(b, list) and isinstance(a, str):
-                    column = evidence.column(name, "postgres")
-                    if a.startswith("{") or (column is not None and column.type.endswith("[]")):
-                        return True
-        return False

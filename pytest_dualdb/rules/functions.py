@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pytest_dualdb import syntax
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import bare, calls, missing_function, near, pairs, said, sole_error, suspects
 
@@ -134,7 +135,10 @@ class FunctionOnSqlite(Rule):
     near_misses = (Specimen(["SELECT coalesce(name, 'none'), trim(name), abs(id), replace(name, 'a', 'b') FROM people ORDER BY id"], _PEOPLE),)
 
     def matches(self, evidence: Evidence) -> bool:
-        return missing_function(sole_error(evidence, "postgres", "42883")) is not None
+        failure = sole_error(evidence, "postgres", "42883", "42601")
+        if failure is not None and failure.sqlstate == "42601":  # a type's name to its parser
+            return calls(evidence.sql("postgres"), "char") and syntax.verb(evidence.sql("postgres")) not in syntax.DEFINES
+        return missing_function(failure) is not None
 
     def advice(self, evidence: Evidence) -> str:
         missing = missing_function(sole_error(evidence, "postgres"))

@@ -332,7 +332,6 @@ class PostgresQuery(Rule):
         Specimen(["SELECT city, sum(amount) FROM sales GROUP BY GROUPING SETS ((city), ())"], _SALES),
         Specimen(["SELECT s.id, x.n FROM sales s CROSS JOIN LATERAL (SELECT s.amount AS n) x"], _SALES),
         Specimen(["SELECT count(DISTINCT (city, amount)) FROM sales"], _SALES),
-        Specimen(["TABLE sales"], _SALES),
     )
     near_misses = (
         Specimen(["SELECT city FROM (SELECT city, row_number() OVER (PARTITION BY city ORDER BY id) AS n FROM sales) AS s WHERE n = 1 ORDER BY city"], _SALES),
@@ -350,7 +349,7 @@ class PostgresQuery(Rule):
             return False
         forms = (
             r"\bDISTINCT\s+ON\b|\bLATERAL\b|\bGROUPING\s+SETS\b|^\s*TABLE\s|\bTABLESAMPLE\b|\bWITH\s+ORDINALITY\b|"
-            r"\bWITHIN\s+GROUP\b|\bWITH\s+TIES\b|\bAS\s+(NOT\s+)?MATERIALIZED\b|\bROWS\s+FROM\b|\bFROM\s+ONLY\b|"
+            r"\bWITHIN\s+GROUP\b|\bWITH\s+TIES\b|\bAS\s+(NOT\s+)?MATERIALIZED\b|\bROWS\s+FROM\b|\bFROM\s+ONLY\b|\bSYMMETRIC\b|"
             r"\(\s*VALUES\b.*\)\s*(AS\s+)?\w+\s*\("
         )
         return re.search(forms, text, re.I | re.S) is not None

@@ -365,6 +365,48 @@ class JsonDecoded(Rule):
         return decoded is None if right is None else bool(same_value(decoded, right))
 
 
+class JsonNull(Rule):
+    """A JSON null, or a missing member, that is taken for NULL.
+
+    What differs:
+        `body -> 'b'` of {"b": null} is a JSON null on both, which IS NULL denies; `->>` and json_extract() give
+        NULL. A branch that uses one on each side finds other rows with IS NULL, coalesce and count.
+
+    Why:
+        JSON has a null of its own; only the forms that return SQL values turn it into NULL.
+
+    Instead:
+        ->> on both, for which a missing member and a null are NULL:
+
+            SELECT id FROM docs WHERE body ->> 'b' IS NULL
+
+    References:
+        https://www.sqlite.org/json1.html#jptr
+        https://www.postgresql.org/docs/current/functions-json.html
+    """
+
+    name = "json-null"
+    title = "a JSON null is not NULL with ->, but with ->> and json_extract"
+    instead = "body ->> 'key' IS NULL on both"
+    kinds = frozenset({"rows", "order", "rowcount", "state"})
+    priority = 5
+    specimens = (
+        Specimen(
+            [{"sqlite": "SELECT id FROM docs WHERE json_extract(body, '$.b') IS NULL",
+              "postgres": "SELECT id FROM docs WHERE body -> 'b' IS NULL"}], _DOCS,
+        ),
+    )  # fmt: skip
+    near_misses = (Specimen(["SELECT id FROM docs WHERE body ->> 'b' IS NULL AND body ->> 'z' IS NULL"], _DOCS),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        sides = [" ".join(bare(s.sql) for s in suspects(evidence, backend)) for backend in BACKENDS]
+        if not all(re.search(r"\bNULL\b|\bcoalesce\b|\bcount\b|\bnullif\b", side, re.I) for side in sides):
+            return False
+        scalar = [re.search(r"->>|json_extract|#>>|json_value", side, re.I) is not None for side in sides]
+        document = [re.search(r"->(?!>)|#>(?!>)|json_type", side, re.I) is not None for side in sides]
+        return (scalar[0] and document[1] and not scalar[1]) or (scalar[1] and document[0] and not scalar[0])
+
+
 class JsonEquality(Rule):
     """=, DISTINCT, GROUP BY or UNION over a column of type JSON (not JSONB).
 

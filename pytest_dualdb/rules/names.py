@@ -181,7 +181,7 @@ class OtherQuotes(Rule):
             return re.search(r"\[[A-Za-z_][\w ]*\]", text) is not None
         token = near(failure) or ""
         return token.startswith("'") and re.search(
-            r"(\bAS|\bFROM|\bJOIN|\bINTO|\bUPDATE|\bTABLE|\bSET|[\w\")]\s*\(|,)\s*''", text, re.I
+            r"(\bAS|\bFROM|\bJOIN|\bINTO|\bUPDATE|\bTABLE|\bEXISTS|\bINDEX|\bON|\bSET|\bCOLUMN|[\w\")]\s*\(|,)\s*''", text, re.I
         ) is not None  # fmt: skip
 
 

@@ -61,6 +61,9 @@ class NullOrdering(Rule):
         Specimen(["SELECT id, row_number() OVER (ORDER BY due) AS n FROM tasks ORDER BY id"], _TASKS),
         Specimen(["SELECT weight AS w, count(*) FROM tasks GROUP BY weight ORDER BY 1"], _TASKS),
         Specimen(["SELECT id, lower(due || '') AS d FROM tasks ORDER BY d"], _TASKS),
+        Specimen(["SELECT t.id FROM tasks t LEFT JOIN tasks o ON o.id = t.weight ORDER BY o.title, t.id"],
+                 _TASKS + " INSERT INTO tasks VALUES (5, 'e', NULL, 1), (0, 'z', NULL, NULL);"),
+        Specimen(["SELECT id FROM tasks ORDER BY CASE WHEN id > 1 THEN id END, id"], _TASKS),
         Specimen(["DELETE FROM tasks WHERE id = (SELECT id FROM tasks ORDER BY due LIMIT 1)", "COMMIT"], _TASKS),
     )
     near_misses = (
@@ -89,9 +92,9 @@ class NullOrdering(Rule):
         if isinstance(node, exp.Coalesce | exp.Count | exp.Is | exp.Literal):
             return False
         columns = [node] if isinstance(node, exp.Column) else list(node.find_all(exp.Column))
-        if isinstance(node, exp.Case) and not _shown_null(evidence, tree, term):
-            return False
-        if _shown_null(evidence, tree, term):
+        if isinstance(node, exp.Case) and node.args.get("default") is None:
+            return True
+        if _shown_null(evidence, tree, term) or any(_outer(tree, column) for column in columns):
             return True
         text = evidence.text
         return any(
@@ -120,6 +123,19 @@ class NullOrdering(Rule):
             if any(row[index] is None for row in side.values for index in shown if index < len(row)):
                 return True
         return False
+
+
+def _outer(tree: Any, column: Any) -> bool:
+    """Return whether the column belongs to the side of an outer join that can be missing."""
+    from sqlglot import expressions as exp
+
+    for join in tree.find_all(exp.Join):
+        side = (join.side or "").upper()
+        if side == "FULL" or (side == "LEFT" and column.table and join.this.alias_or_name.lower() == column.table.lower()):
+            return True
+        if side == "RIGHT" and column.table and join.this.alias_or_name.lower() != column.table.lower():
+            return True
+    return False
 
 
 def _resolved(tree: Any, node: Any) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import Backend, Statement
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
-from pytest_dualdb.rules.constraints import violated_columns, violated_table, violation
+from pytest_dualdb.rules.constraints import contents_differ
 from pytest_dualdb.rules.ddl import ERROR, at, has
 from pytest_dualdb.rules.facts import OTHER, bare, said
 
@@ -83,7 +83,8 @@ class AbortedTransaction(Rule):
         Specimen(
             [
                 "INSERT INTO item VALUES (2, 'b')", "SAVEPOINT attempt", "INSERT INTO item VALUES (1, 'a')",
-                "ROLLBACK TO SAVEPOINT attempt", "RELEASE SAVEPOINT attempt", "SELECT code FROM item", "COMMIT",
+                "ROLLBACK TO SAVEPOINT attempt", "RELEASE SAVEPOINT attempt", "SELECT code FROM item",
+                "COMMIT",
             ],
             _ITEM,
         ),
@@ -120,12 +121,14 @@ class CommitOfAborted(Rule):
     specimens = (
         Specimen(["INSERT INTO item VALUES (2, 'b')", "INSERT INTO item VALUES (3, 'a')", "COMMIT"], _ITEM),
         Specimen(
-            ["DELETE FROM item", "INSERT INTO nowhere VALUES (1)", "COMMIT", "SELECT count(*) FROM item"], _ITEM
+            ["DELETE FROM item", "INSERT INTO nowhere VALUES (1)", "COMMIT", "SELECT count(*) FROM item"],
+            _ITEM,
         ),
     )
     near_misses = (
         Specimen(
-            ["INSERT INTO item VALUES (2, 'b')", "COMMIT", "INSERT INTO item VALUES (3, 'a')", "ROLLBACK"], _ITEM
+            ["INSERT INTO item VALUES (2, 'b')", "COMMIT", "INSERT INTO item VALUES (3, 'a')", "ROLLBACK"],
+            _ITEM,
         ),
         Specimen(["INSERT INTO item VALUES (2, 'b')", "INSERT INTO item VALUES (3, 'c')", "COMMIT"], _ITEM),
     )
@@ -135,13 +138,19 @@ class CommitOfAborted(Rule):
             return False
         named = evidence.divergence.table
         tables = {named} if named else syntax.tables(evidence.text)
-        return any(tables & syntax.tables(s.sql) for s in self._lost(evidence))
+        lost = {name for s in self._lost(evidence) for name in tables & syntax.tables(s.sql)}
+        return any(contents_differ(evidence, name) for name in lost)
 
     def _lost(self, evidence: Evidence) -> Iterator[Statement]:
         """Yield the statements of the PostgreSQL half whose work such a commit threw away."""
-        statements = evidence.before("postgres") if evidence.kind != "state" else evidence.recordings["postgres"].statements
+        statements = (
+            evidence.before("postgres")
+            if evidence.kind != "state"
+            else evidence.recordings["postgres"].statements
+        )
         for index, statement in enumerate(statements):
-            if _writes(statement):
+            # what failed here alone is lost by its own error; what was refused after an error is lost by this
+            if _writes(statement) and (statement.error is None or statement.error.sqlstate == "25P02"):
                 end = ending(statements, index)
                 if end is not None and end.aborted and not re.match(r"\s*(ROLLBACK|ABORT)\b", end.sql, re.I):
                     yield statement
@@ -177,12 +186,22 @@ class TransactionalDdl(Rule):
     specimens = (
         Specimen(["CREATE TABLE tag (name TEXT)", "ROLLBACK", "CREATE TABLE tag (name TEXT)", "COMMIT"]),
         Specimen(["CREATE TABLE tag AS SELECT 'a' AS name"]),
-        Specimen(["ALTER TABLE item ADD COLUMN note TEXT", "ROLLBACK", "SELECT note FROM item", "ROLLBACK"], _ITEM),
+        Specimen(
+            ["ALTER TABLE item ADD COLUMN note TEXT", "ROLLBACK", "SELECT note FROM item", "ROLLBACK"], _ITEM
+        ),
         Specimen(["DROP TABLE item", "ROLLBACK", "SELECT code FROM item", "ROLLBACK"], _ITEM),
     )
     near_misses = (
         Specimen(["CREATE TABLE tag (name TEXT)", "COMMIT", "INSERT INTO tag VALUES ('a')", "COMMIT"]),
-        Specimen([{"sqlite": "BEGIN"}, "CREATE TABLE tag (name TEXT)", "ROLLBACK", "CREATE TABLE tag (name TEXT)", "COMMIT"]),
+        Specimen(
+            [
+                {"sqlite": "BEGIN"},
+                "CREATE TABLE tag (name TEXT)",
+                "ROLLBACK",
+                "CREATE TABLE tag (name TEXT)",
+                "COMMIT",
+            ]
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -190,9 +209,10 @@ class TransactionalDdl(Rule):
             sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
             if (sqlite is None) == (postgres is None):
                 return False
-            found = said(sqlite, r"^(?:table|index|view|trigger|there is already .*?) [\"\[]?([\w.]+)[\"\]]? already exists") or said(
-                sqlite, r"^(?:no such (?:table|column)|duplicate column name): ([\w.]+)"
-            )
+            found = said(
+                sqlite,
+                r"^(?:table|index|view|trigger|there is already .*?) [\"\[]?([\w.]+)[\"\]]? already exists",
+            ) or said(sqlite, r"^(?:no such (?:table|column)|duplicate column name): ([\w.]+)")
             found = found or said(postgres, r'^(?:relation|column|table) "?([\w.]+)"?.* does not exist')
             return found is not None and self._undone(evidence, found[1].rpartition(".")[2])
         if evidence.kind == "rows":
@@ -204,7 +224,11 @@ class TransactionalDdl(Rule):
         """Return whether DDL with this name stayed on SQLite without a commit, and not on PostgreSQL."""
         sides: tuple[Backend, Backend] = ("sqlite", "postgres")
         for backend in sides:
-            statements = evidence.recordings[backend].statements if evidence.kind == "state" else evidence.before(backend)
+            statements = (
+                evidence.recordings[backend].statements
+                if evidence.kind == "state"
+                else evidence.before(backend)
+            )
             defines = [i for i, s in enumerate(statements) if s.error is None and self._defines(s.sql, name)]
             if backend == "sqlite":
                 defines = [i for i in defines if not in_transaction(statements, i)]
@@ -257,17 +281,28 @@ class UncommittedWork(Rule):
         open_ended = [False, False]
         for side, backend in enumerate(sides):
             statements = evidence.recordings[backend].statements if named else evidence.before(backend)
-            written = [i for i, s in enumerate(statements) if s.error is None and tables & syntax.written_tables(s.sql)]
-            if not written or not named and ending(statements, written[-1]) is None:
+            written = [
+                i
+                for i, s in enumerate(statements)
+                if s.error is None and tables & syntax.written_tables(s.sql)
+            ]
+            if not written or (not named and ending(statements, written[-1]) is None):
                 return False
             open_ended[side] = not kept(ending(statements, written[-1]))
-        return all(open_ended) and (named is None or self._one_changed(evidence, named))
+        if not all(open_ended):
+            return False
+        if named is None:
+            return any(contents_differ(evidence, name) for name in tables if name is not None)
+        return self._one_changed(evidence, named)
 
     def _one_changed(self, evidence: Evidence, table: str) -> bool:
         """Return whether only one backend's table has other rows than each half starts with."""
         changed = []
         for backend in OTHER:
-            state, template = evidence.contents(table, backend), evidence.templates.get(backend, {}).get(table)
+            state, template = (
+                evidence.contents(table, backend),
+                evidence.templates.get(backend, {}).get(table),
+            )
             before = () if template is None else template.rows
             changed.append(state is not None and sorted(map(repr, state.rows)) != sorted(map(repr, before)))
         return changed[0] != changed[1]
@@ -304,15 +339,21 @@ class SavepointTransaction(Rule):
     priority = 13
     specimens = (
         Specimen(
-            ["SAVEPOINT attempt", "INSERT INTO item VALUES (2, 'b')", "RELEASE SAVEPOINT attempt", "ROLLBACK"], _ITEM
+            [
+                "SAVEPOINT attempt",
+                "INSERT INTO item VALUES (2, 'b')",
+                "RELEASE SAVEPOINT attempt",
+                "ROLLBACK",
+            ],
+            _ITEM,
         ),
         Specimen([lambda db: _savepoint_in_autocommit(db)], _ITEM),
     )
     near_misses = (
         Specimen(
             [
-                {"sqlite": "BEGIN"}, "SAVEPOINT attempt", "INSERT INTO item VALUES (2, 'b')", "RELEASE SAVEPOINT attempt",
-                "ROLLBACK",
+                {"sqlite": "BEGIN"}, "SAVEPOINT attempt", "INSERT INTO item VALUES (2, 'b')",
+                "RELEASE SAVEPOINT attempt", "ROLLBACK",
             ],
             _ITEM,
         ),
@@ -326,18 +367,30 @@ class SavepointTransaction(Rule):
             if postgres is not None and postgres.sqlstate in ("25P01", "3B001"):
                 return has(evidence.sql("postgres"), r"\bSAVEPOINT\b|^\s*(RELEASE|ROLLBACK\s+TO)\b")
             return said(sqlite, "^no such savepoint") is not None
-        statements = evidence.recordings["sqlite"].statements if evidence.kind == "state" else evidence.before("sqlite")
+        statements = (
+            evidence.recordings["sqlite"].statements
+            if evidence.kind == "state"
+            else evidence.before("sqlite")
+        )
         named = evidence.divergence.table
         tables = {named} if named else syntax.tables(evidence.text)
         for index, statement in enumerate(statements):
-            if statement.error is None and tables & syntax.written_tables(statement.sql) and self._released(statements, index):
+            if (
+                statement.error is None
+                and any(
+                    contents_differ(evidence, name) for name in tables & syntax.written_tables(statement.sql)
+                )
+                and self._released(statements, index)
+            ):
                 return not kept(ending(statements, index))
         return False
 
     def _released(self, statements: Sequence[Statement], index: int) -> bool:
         """Return whether the write is inside an outermost savepoint that was released."""
         own = [s for s in statements[:index] if s.connection == statements[index].connection]
-        start = next((i for i in reversed(range(len(own))) if re.match(r"\s*SAVEPOINT\b", own[i].sql, re.I)), None)
+        start = next(
+            (i for i in reversed(range(len(own))) if re.match(r"\s*SAVEPOINT\b", own[i].sql, re.I)), None
+        )
         if start is None or any(map(_ends, own[start:])) or in_transaction(own, start):
             return False
         return any(re.match(r"\s*RELEASE\b", s.sql, re.I) for s in statements[index:])
@@ -428,263 +481,3 @@ class TransactionNesting(Rule):
             return False
         words = "cannot start a transaction within a transaction|no transaction is active"
         return said(evidence.raised("sqlite"), words) is not None
-
-
-class DatabaseLocked(Rule):
-    """Two connections that write at the same time.
-
-    What differs:
-        SQLite fails with ``database is locked`` (or ``database table is locked``); PostgreSQL lets both write
-        as long as it is not the same row.
-    Why:
-        A SQLite file has one writer at a time, and a lock held across a read keeps others from writing.
-    Instead:
-        Short transactions, read rows to the end, one writing connection; ``PRAGMA journal_mode = WAL`` and a
-        longer ``timeout`` on the SQLite side help.
-    References:
-        https://www.sqlite.org/lockingv3.html
-        https://www.sqlite.org/wal.html
-        https://www.postgresql.org/docs/current/explicit-locking.html
-    """
-
-    name = "database-locked"
-    title = "SQLite has one writer at a time: database is locked"
-    instead = "short transactions and one writing connection; a longer timeout"
-    kinds = frozenset({"error", "outcome"})
-    specimens = (
-        Specimen([lambda db: _two_writers(db)], _ITEM + "INSERT INTO item VALUES (5, 'e');"),
-        Specimen([lambda db: _drop_while_reading(db)], _ITEM + "INSERT INTO item VALUES (5, 'e');"),
-    )
-    near_misses = (
-        Specimen(["UPDATE item SET code = 'b'", "COMMIT", "DELETE FROM item", "COMMIT"], _ITEM),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        return said(evidence.raised("sqlite"), r"database (table |schema )?is locked") is not None
-
-
-def _two_writers(db: Any) -> None:
-    arguments = {"timeout": 0.01} if db.backend == "sqlite" else {}
-    first, second = db.connect(**arguments), db.connect(**arguments)
-    first.cursor().execute("UPDATE item SET code = 'x' WHERE id = 1")
-    try:
-        second.cursor().execute("UPDATE item SET code = 'y' WHERE id = 5")
-    except Exception:
-        first.rollback()
-    second.rollback()
-
-
-def _drop_while_reading(db: Any) -> None:
-    reader = db.connection.cursor()
-    reader.execute("SELECT id FROM item")
-    reader.fetchone()
-    try:
-        db.connection.cursor().execute("DROP TABLE item")
-    finally:
-        reader.close()
-        db.connection.rollback()
-
-
-class SelectForUpdate(Rule):
-    """SELECT ... FOR UPDATE or LOCK TABLE.
-
-    What differs:
-        SQLite refuses both with a syntax error; PostgreSQL locks the rows or the table.
-    Why:
-        SQLite locks the whole file, from the first write of a transaction on.
-    Instead:
-        On SQLite leave it out: whoever writes first holds the file. Or check while writing, on both:
-        ``UPDATE item SET code = 'b' WHERE id = 1 AND code = 'a'`` and look at rowcount.
-    References:
-        https://www.sqlite.org/lang_transaction.html
-        https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
-    """
-
-    name = "select-for-update"
-    title = "row and table locks exist on PostgreSQL only"
-    instead = "leave FOR UPDATE out on SQLite, or check in the UPDATE's WHERE"
-    kinds = ERROR
-    priority = 10
-    specimens = (
-        Specimen(["SELECT id FROM item WHERE id = 1 FOR UPDATE SKIP LOCKED", "ROLLBACK"], _ITEM),
-        Specimen(["LOCK TABLE item IN EXCLUSIVE MODE", "ROLLBACK"], _ITEM),
-    )
-    near_misses = (Specimen(["UPDATE item SET code = 'b' WHERE id = 1 AND code = 'a'", "COMMIT"], _ITEM),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        word = at(evidence.raised("sqlite"))
-        if word not in ("FOR", "UPDATE", "SHARE", "LOCK", "NO", "KEY") or evidence.raised("postgres") is not None:
-            return False
-        return has(evidence.sql("sqlite"), r"\bFOR\s+(UPDATE|SHARE|NO\s+KEY|KEY\s+SHARE)\b|^\s*LOCK\b")
-
-
-class ConcurrentUpdate(Rule):
-    """Transactions that get in each other's way on PostgreSQL.
-
-    What differs:
-        PostgreSQL fails with a serialization failure (40001), a deadlock (40P01), or a lock that was not to
-        be had (55P03, 57014); on SQLite one waits for the other.
-    Why:
-        PostgreSQL locks rows and runs writers at the same time. SQLite runs them one after the other.
-    Instead:
-        Try the transaction again after 40001 and 40P01, take locks in one order, end transactions before
-        another connection needs their rows.
-    References:
-        https://www.sqlite.org/isolation.html
-        https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
-        https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-DEADLOCKS
-    """
-
-    name = "concurrent-update"
-    title = "serialization failure, deadlock or lock timeout on PostgreSQL"
-    instead = "retry the transaction; take locks in one order"
-    kinds = frozenset({"error", "outcome"})
-    specimens = (Specimen([lambda db: _same_row(db)], _ITEM),)
-    near_misses = (Specimen(["UPDATE item SET code = 'b'", "COMMIT", "UPDATE item SET code = 'c'", "COMMIT"], _ITEM),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        failure = evidence.raised("postgres")
-        return failure is not None and failure.sqlstate in ("40001", "40P01", "55P03", "57014")
-
-
-def _same_row(db: Any) -> None:
-    first, second = db.connect(), db.connect()
-    if db.backend == "postgres":
-        first.set_session(isolation_level="REPEATABLE READ")
-    reader = first.cursor()
-    reader.execute("SELECT id FROM item")
-    reader.fetchall()
-    second.cursor().execute("UPDATE item SET code = 'x'")
-    second.commit()
-    try:
-        first.cursor().execute("UPDATE item SET code = 'y'")
-    finally:
-        first.rollback()
-
-
-class DeferredConstraint(Rule):
-    """A foreign key that one database checks at the commit.
-
-    What differs:
-        One refuses the statement at once, the other only the commit, or nothing because the parent came in
-        between.
-    Why:
-        DEFERRABLE INITIALLY DEFERRED is declared in one of the schemas only. SQLite has no ALTER or SET
-        CONSTRAINTS to change it.
-    Instead:
-        The same in both schemas: ``CREATE TABLE road (city_id INTEGER REFERENCES city (id) DEFERRABLE
-        INITIALLY DEFERRED)``; or write parents first.
-    References:
-        https://www.sqlite.org/foreignkeys.html#fk_deferred
-        https://www.postgresql.org/docs/current/sql-set-constraints.html
-    """
-
-    name = "deferred-constraint"
-    title = "foreign key that only one database checks at the commit"
-    instead = "DEFERRABLE INITIALLY DEFERRED in both schemas, or parents first"
-    kinds = ERROR
-    priority = 12
-    _SCHEMA: ClassVar[dict[str, str]] = {
-        "sqlite": "CREATE TABLE city (id INTEGER PRIMARY KEY); CREATE TABLE road (city INTEGER REFERENCES city (id));",
-        "postgres": "CREATE TABLE city (id INTEGER PRIMARY KEY);"
-        "CREATE TABLE road (city INTEGER REFERENCES city (id) DEFERRABLE INITIALLY DEFERRED);",
-    }
-    specimens = (
-        Specimen([{"sqlite": "PRAGMA foreign_keys = ON"}, "INSERT INTO road VALUES (5)", "ROLLBACK"], _SCHEMA),
-        Specimen(["SET CONSTRAINTS ALL DEFERRED", "ROLLBACK"], _SCHEMA),
-    )
-    near_misses = (
-        Specimen(
-            [{"sqlite": "PRAGMA foreign_keys = ON"}, "INSERT INTO road VALUES (5)", "INSERT INTO city VALUES (5)", "COMMIT"],
-            _SCHEMA["postgres"],
-        ),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-        if (sqlite is None) == (postgres is None):
-            return False
-        if at(sqlite) == "SET":
-            return has(evidence.sql("sqlite"), r"^\s*SET\s+CONSTRAINTS\b")
-        if violation(sqlite or postgres) != "foreign":
-            return False
-        tables = [violated_table(evidence, backend) for backend in OTHER]
-        deferrable = [table is not None and any(key.deferrable for key in table.foreign_keys) for table in tables]
-        return deferrable[0] != deferrable[1] and None not in tables
-
-
-class UniquePerRow(Rule):
-    """An UPDATE that moves unique values over each other.
-
-    What differs:
-        It fails on one database (23505, ``UNIQUE constraint failed``) and works on the other.
-    Why:
-        Both check a unique index row by row while they update, and they come to the rows in another order:
-        SQLite by rowid or an index, PostgreSQL as the rows lie in the table.
-    Instead:
-        Two steps over values that are free: ``UPDATE item SET id = -id - 1``, then
-        ``UPDATE item SET id = -id WHERE id < 0``.
-    References:
-        https://www.sqlite.org/lang_update.html
-        https://www.postgresql.org/docs/current/sql-createtable.html
-    """
-
-    name = "unique-per-row"
-    title = "UPDATE over its own unique values depends on the order of rows"
-    instead = "two UPDATEs over values that are free"
-    kinds = ERROR
-    specimens = (
-        Specimen(
-            ["UPDATE item SET id = id + 1", "ROLLBACK"],
-            "CREATE TABLE item (id INTEGER PRIMARY KEY); INSERT INTO item VALUES (2); INSERT INTO item VALUES (1);",
-        ),
-    )
-    near_misses = (
-        Specimen(
-            ["UPDATE item SET id = -id - 1", "UPDATE item SET id = -id WHERE id < 0", "COMMIT"],
-            "CREATE TABLE item (id INTEGER PRIMARY KEY); INSERT INTO item VALUES (2); INSERT INTO item VALUES (1);",
-        ),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        for backend, other in OTHER.items():
-            failure = evidence.raised(backend)
-            if failure is None or evidence.raised(other) is not None or violation(failure) != "unique":
-                continue
-            text = bare(evidence.sql(backend))
-            columns = violated_columns(failure)
-            return any(
-                re.search(rf"\bSET\b.*\b{re.escape(c)}\"?\s*=\s*(?:[^,]*\b{re.escape(c)}\b|CASE\b)", text, re.I | re.S)
-                for c in columns
-            )
-        return False
-
-
-class OutsideTransactionBlock(Rule):
-    """A statement that must not be inside a transaction.
-
-    What differs:
-        PostgreSQL refuses VACUUM, CREATE DATABASE, CREATE INDEX CONCURRENTLY and the like in a transaction
-        (25001), and psycopg2 opens one before every statement; sqlite3 does not.
-    Why:
-        These statements commit on their own.
-    Instead:
-        A connection with autocommit for them, on both.
-    References:
-        https://www.sqlite.org/lang_vacuum.html
-        https://www.postgresql.org/docs/current/sql-vacuum.html
-        https://www.psycopg.org/docs/connection.html#connection.autocommit
-    """
-
-    name = "outside-transaction-block"
-    title = "statement that must run outside of a transaction"
-    instead = "a connection with autocommit for VACUUM and the like"
-    kinds = ERROR
-    specimens = (Specimen(["VACUUM"]),)
-    near_misses = (Specimen(["ANALYZE"]),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        failure = evidence.raised("postgres")
-        if failure is not None:
-            return failure.sqlstate == "25001" and evidence.raised("sqlite") is None
-        return said(evidence.raised("sqlite"), "from within a transaction|inside a transaction") is not None

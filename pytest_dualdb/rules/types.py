@@ -583,7 +583,7 @@ class ArraySyntax(Rule):
             return True
         if said(failure, r"type 'list' is not supported|Error binding parameter.*(unsupported type|type 'list')"):
             return True
-        return near(failure) is not None and re.search(r"\bARRAY\s*\[|\b(ANY|ALL|SOME)\s*\(|\]\s*::|\w\s*\[", text, re.I) is not None
+        return near(failure) is not None and re.search(r"\bARRAY\s*\[|[=<>]\s*(ANY|ALL|SOME)\s*\(|\]\s*::|\w\s*\[", text, re.I) is not None
 
 
 class BlobLiteral(Rule):

@@ -18,15 +18,11 @@ def tell(db):
     Path(f"places-{db.backend}-{os.getpid()}.json").write_text(json.dumps(found))
 
 
-@pytest.mark.parametrize("n", range(4))
+@pytest.mark.parametrize("n", range(3))
 def test_place(db, n):
     db.execute("CREATE TABLE t (n INTEGER)")
     db.connection.commit()
     tell(db)
     if os.environ.get("WAIT") and db.backend == "postgres":
         time.sleep(60)
-
-
-def test_failing(db):
-    tell(db)
-    assert db.backend == "none"
+    assert not os.environ.get("FAIL")

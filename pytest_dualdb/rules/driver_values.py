@@ -1,0 +1,259 @@
+"""Why the drivers take and give other Python values: parameters, rows and the types of results."""
+
+from __future__ import annotations
+
+import decimal
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pytest_dualdb.recording import Opaque
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
+from pytest_dualdb.rules.ddl import ERROR, has
+from pytest_dualdb.rules.driver import alone, run
+from pytest_dualdb.rules.facts import OTHER, said
+
+_ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO item VALUES (1, 'a');"
+
+
+class RowAccess(Rule):
+    """Rows read by index where they are mappings, or by name where they are tuples.
+
+    What differs:
+        ``row[0]`` is a KeyError with psycopg2's RealDictCursor; ``row["code"]`` is a TypeError with its
+        default cursor. sqlite3.Row takes both.
+    Why:
+        The kind of row is the row factory's, and each driver has its own.
+    Instead:
+        Rows that take both: ``sqlite3.Row`` and ``psycopg2.extras.DictCursor``; or build dicts from
+        cursor.description after ``SELECT id, code FROM item``.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#sqlite3.Row
+        https://www.psycopg.org/docs/extras.html#connection-and-cursor-subclasses
+    """
+
+    name = "row-access"
+    title = "row read by index where it is a mapping, or by name where it is a tuple"
+    instead = "sqlite3.Row and psycopg2.extras.DictCursor, which take both"
+    kinds = frozenset({"outcome"})
+    priority = 20
+    specimens = (Specimen([lambda db: _by_name(db)], _ITEM),)
+    near_misses = (Specimen([lambda db: run(db, "SELECT id, code FROM item").fetchone()[1]], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failed = alone(evidence)
+        if failed is None:
+            return False
+        backend, name, message = failed
+        named = [s.named for s in evidence.recordings[backend].statements if s.fetched != "none"]
+        others = [s.named for s in evidence.recordings[OTHER[backend]].statements if s.fetched != "none"]
+        if not named:
+            return False
+        if name == "KeyError":
+            return "mapping" in named and re.fullmatch(r"'?-?\d+'?|slice\(.*\)", message) is not None
+        if name == "TypeError":
+            indices = re.match(r"(tuple|list) indices must be integers or slices, not str", message)
+            return "" in named and indices is not None and any(others)
+        if name == "AttributeError":
+            missing = re.match(
+                r"'(tuple|list)' object has no attribute '(keys|items|values|get|_asdict|_mapping)'", message
+            )
+            return "" in named and missing is not None and any(others)
+        return name == "IndexError" and "No item with that key" in message
+
+
+def _by_name(db: Any) -> None:
+    import sqlite3
+
+    connection = db.connection
+    if db.backend == "sqlite":
+        connection.row_factory = sqlite3.Row
+    row = run(db, "SELECT id, code FROM item").fetchone()
+    assert row["code"]
+
+
+class UnadaptedParameter(Rule):
+    """A parameter of a type that only one driver can bind.
+
+    What differs:
+        psycopg2 fails with ``can't adapt type 'dict'`` (also UUID and classes of the application); sqlite3
+        fails with ``type 'Decimal' is not supported`` (also list, UUID, tuple, timedelta).
+    Why:
+        Each driver has its own list of types that it converts, and its own way to extend it.
+    Instead:
+        Convert in the application: json.dumps() for a dict, str() for a UUID or Decimal, one placeholder for
+        each element of a list: ``SELECT code FROM item WHERE id IN (?, ?)``.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#sqlite3-adapters
+        https://www.psycopg.org/docs/usage.html#adaptation-of-python-values-to-sql-types
+    """
+
+    name = "unadapted-parameter"
+    title = "parameter of a type that only one driver can bind"
+    instead = "json.dumps(), str(), or sqlite3.register_adapter()"
+    kinds = frozenset({"error", "outcome"})
+    specimens = (Specimen([("SELECT CAST(? AS TEXT)", (decimal.Decimal("1.5"),))]),)
+    near_misses = (Specimen([("SELECT code FROM item WHERE id IN (?, ?)", (1, 2))], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        words = r"type '.+' is not supported|Error binding parameter|unsupported type|can(no|')t adapt type"
+        if said(evidence.raised("sqlite"), words):
+            return evidence.raised("postgres") is None
+        return said(evidence.raised("postgres"), words) is not None and evidence.raised("sqlite") is None
+
+
+class TupleParameter(Rule):
+    """A tuple or list as the whole of an IN list.
+
+    What differs:
+        psycopg2 writes a tuple as ``(1, 2)``, so that ``IN %s`` works; SQLite fails with ``near "?"``.
+    Why:
+        psycopg2 puts values into the text; SQLite binds one value to one placeholder.
+    Instead:
+        One placeholder for each value: ``SELECT code FROM item WHERE id IN (?, ?)``.
+    References:
+        https://www.psycopg.org/docs/usage.html#tuples-adaptation
+        https://www.sqlite.org/lang_expr.html#the_in_and_not_in_operators
+    """
+
+    name = "tuple-parameter"
+    title = "IN with one placeholder for a tuple works with psycopg2 only"
+    instead = "IN (?, ?, ...) with a placeholder for each value"
+    kinds = ERROR
+    priority = 5
+    specimens = (Specimen([("SELECT code FROM item WHERE id IN ?", ((1, 2),))], _ITEM),)
+    near_misses = (Specimen([("SELECT code FROM item WHERE id IN (?, ?)", (1, 2))], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.raised("sqlite") is None or evidence.raised("postgres") is not None:
+            return False
+        if not any(isinstance(value, tuple | list) for value in params_of(evidence.sqlite)):
+            return False
+        return has(evidence.sql("sqlite"), r"\bIN\s*(\?|:\w+)")
+
+
+def _type_pairs(evidence: Evidence) -> list[tuple[str, str]]:
+    """Return the names of the Python types that differ, SQLite's and PostgreSQL's."""
+    difference = evidence.divergence.difference
+    if difference is None:
+        return re.findall(r": (\w+)(?: with zone)? / (\w+)", evidence.divergence.message)
+    rows = zip(difference.only_sqlite, difference.only_postgres, strict=False)
+    return [(_type(a), _type(b)) for one, other in rows for a, b in zip(one, other, strict=False)]
+
+
+def _type(value: Any) -> str:
+    return value.type if isinstance(value, Opaque) else type(value).__name__
+
+
+class BytesType(Rule):
+    """Bytes that the application reads.
+
+    What differs:
+        The Python type: bytes from sqlite3, memoryview from psycopg2. It has no decode(), and is not equal to
+        the bytes in a set or as a key.
+    Why:
+        psycopg2 does not copy large values.
+    Instead:
+        ``bytes(row[0])`` after ``SELECT data FROM file``, on both.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#sqlite3-types
+        https://www.psycopg.org/docs/usage.html#binary-adaptation
+    """
+
+    name = "memoryview-for-bytes"
+    title = "bytes are memoryview objects with psycopg2"
+    instead = "bytes(value)"
+    kinds = frozenset({"type"})
+    _FILE: ClassVar[Mapping[str, str]] = {
+        "sqlite": "CREATE TABLE file (data BLOB); INSERT INTO file VALUES (x'6162');",
+        "postgres": "CREATE TABLE file (data BYTEA); INSERT INTO file VALUES ('\\x6162');",
+    }
+    specimens = (Specimen(["SELECT data FROM file"], _FILE),)
+    near_misses = (Specimen([("SELECT count(*) FROM file WHERE data = ?", (b"ab",))], _FILE),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        return any(pair in (("bytes", "memoryview"), ("str", "memoryview")) for pair in _type_pairs(evidence))
+
+
+class UuidType(Rule):
+    """UUIDs that the application reads.
+
+    What differs:
+        The Python type: text (or bytes) from sqlite3, uuid.UUID from psycopg2 with register_uuid() and from
+        psycopg 3.
+    Why:
+        SQLite has no type for them, and sqlite3 no converter.
+    Instead:
+        ``str(value)`` or ``uuid.UUID(str(value))`` after ``SELECT key FROM item``, on both.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#sqlite3-types
+        https://www.psycopg.org/docs/extras.html#uuid-data-type
+    """
+
+    name = "uuid-type"
+    title = "UUIDs are text with sqlite3, uuid.UUID with psycopg"
+    instead = "uuid.UUID(str(value))"
+    kinds = frozenset({"type"})
+    specimens = (Specimen([lambda db: _read_uuid(db)], "CREATE TABLE token (key UUID)"),)
+    near_misses = (
+        Specimen(["SELECT key FROM token"], "CREATE TABLE token (key TEXT); INSERT INTO token VALUES ('a');"),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        return any(b == "UUID" and a in ("str", "bytes") for a, b in _type_pairs(evidence))
+
+
+def _read_uuid(db: Any) -> None:
+    connection = db.connection
+    if db.backend == "postgres":
+        from psycopg2.extras import register_uuid
+
+        register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]
+    cursor = connection.cursor()
+    cursor.execute(f"INSERT INTO token VALUES ({db.placeholder}) RETURNING key", (str(uuid.UUID(int=7)),))
+    cursor.fetchall()
+
+
+class ArrayType(Rule):
+    """Arrays that the application reads.
+
+    What differs:
+        The Python type: a list from psycopg2; from SQLite the text that was stored (``{1,2}``, ``[1, 2]``).
+    Why:
+        SQLite has no arrays; it accepts ``INTEGER[]`` as the name of a type and stores text.
+    Instead:
+        A table of its own for the elements: ``SELECT tag FROM item_tag WHERE item_id = 1 ORDER BY tag``.
+    References:
+        https://www.sqlite.org/datatype3.html
+        https://www.postgresql.org/docs/current/arrays.html
+    """
+
+    name = "array-column"
+    title = "array column is a list on PostgreSQL, text on SQLite"
+    instead = "a table of its own for the elements"
+    kinds = frozenset({"type", "rows", "state"})
+    priority = 5
+    specimens = (
+        Specimen(
+            ["SELECT tags FROM item"],
+            "CREATE TABLE item (tags INTEGER[]); INSERT INTO item VALUES ('{1,2}');",
+        ),
+    )
+    near_misses = (
+        Specimen(
+            ["SELECT tags FROM item"], "CREATE TABLE item (tags TEXT); INSERT INTO item VALUES ('{1,2}');"
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        difference = evidence.divergence.difference
+        if difference is None:
+            return False
+        for one, other in zip(difference.only_sqlite, difference.only_postgres, strict=False):
+            for name, a, b in zip(difference.columns, one, other, strict=False):
+                if isinstance(b, list) and isinstance(a, str):
+                    column = evidence.column(name, "postgres")
+                    if a.startswith("{") or (column is not None and column.type.endswith("[]")):
+                        return True
+        return False
