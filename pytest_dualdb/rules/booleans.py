@@ -76,13 +76,24 @@ class BooleanInteger(Rule):
         failure = sole_error(evidence, "postgres", "42883", "42804", "42846", "42725", "22P02")
         if said(failure, r'invalid input syntax for type boolean: "-?\d'):
             return True
-        if said(failure, r"must be type boolean, not type (smallint|integer|bigint|numeric|double precision|real)"):
+        if said(
+            failure,
+            r"must be type boolean, not type (smallint|integer|bigint|numeric|"
+            r"double precision|real)",
+        ):
             return True
-        if said(failure, r"is of type (boolean\b.* type (smallint|integer|bigint|numeric|double)|\w+\b.* type boolean)"):
+        if said(
+            failure,
+            r"is of type (boolean\b.* type (smallint|integer|bigint|numeric|double)|\w+\b.* type boolean)",
+        ):
             return True
         if said(failure, r"types? (boolean and \w+|[\w ]+ and boolean) cannot be matched"):
             return True
-        if said(failure, r"cannot cast type (boolean to (smallint|bigint|numeric|double|real)|(smallint|bigint|numeric|double precision) to boolean)"):
+        if said(
+            failure,
+            r"cannot cast type (boolean to (smallint|bigint|numeric|double|real)|(smallint|bigint|"
+            r"numeric|double precision) to boolean)",
+        ):
             return True
         missing = missing_operator(failure)
         return missing is not None and "boolean" in (missing.left, missing.right)
@@ -181,13 +192,23 @@ class BooleanText(Rule):
         return self._stored(evidence)
 
     def _word(self, pair: Pair) -> bool:
-        return isinstance(pair.postgres, bool) and isinstance(pair.sqlite, str) and pair.sqlite.lower() in _WORDS
+        return (
+            isinstance(pair.postgres, bool) and isinstance(pair.sqlite, str) and pair.sqlite.lower() in _WORDS
+        )
 
     def _compares(self, evidence: Evidence, sql: str, params: object) -> bool:
         """Return whether a boolean column is compared with one of the words."""
-        flat = params.values() if isinstance(params, dict) else params if isinstance(params, list | tuple) else ()
+        flat = (
+            params.values()
+            if isinstance(params, dict)
+            else params
+            if isinstance(params, list | tuple)
+            else ()
+        )
         bound = any(isinstance(value, str) and value.lower() in _WORDS - {"1", "0"} for value in flat)
-        for name, word in re.findall(r"\"?(\w+)\"?\s*(?:=|<>|!=|IS|IN\s*\()\s*('\w+'|\?|%s|:\w+|%\(\w+\)s)", sql, re.I):
+        for name, word in re.findall(
+            r"\"?(\w+)\"?\s*(?:=|<>|!=|IS|IN\s*\()\s*('\w+'|\?|%s|:\w+|%\(\w+\)s)", sql, re.I
+        ):
             column = evidence.column(name, "postgres")
             if column is None or family(column.type) != "boolean":
                 continue
@@ -321,7 +342,9 @@ class BooleanStored(Rule):
             _ACCOUNTS,
         ),
     )  # fmt: skip
-    near_misses = (Specimen([("UPDATE accounts SET active = ? WHERE id = 1", (False,)), "COMMIT"], _ACCOUNTS),)
+    near_misses = (
+        Specimen([("UPDATE accounts SET active = ? WHERE id = 1", (False,)), "COMMIT"], _ACCOUNTS),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         return explained(evidence, lambda p: self._other_number(evidence, p))
@@ -330,5 +353,3 @@ class BooleanStored(Rule):
         if not isinstance(pair.postgres, bool) or not is_number(pair.sqlite) or pair.sqlite in (0, 1):
             return False
         return any(family(column.type) == "boolean" for column in declared(evidence, pair.column, "postgres"))
-
-

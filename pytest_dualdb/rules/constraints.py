@@ -59,11 +59,14 @@ def violated_table(evidence: Evidence, backend: Backend, table: str = "") -> Tab
 
 def contents_differ(evidence: Evidence, table: str) -> bool:
     """Return whether the two backends hold other rows in the table, as far as that is recorded."""
-    sides = [evidence.contents(table, backend) for backend in BACKENDS]
-    if sides[0] is None or sides[1] is None:
-        return sides[0] is not sides[1]
-    rows = [Counter(tuple(map(loose_key, row)) for row in side.rows) for side in sides if side is not None]
-    return rows[0] != rows[1]
+    held = []
+    for backend in BACKENDS:
+        state = evidence.contents(table, backend)
+        rows = () if state is None else state.rows
+        held.append(
+            ("" if state is None else state.digest, Counter(tuple(map(loose_key, row)) for row in rows))
+        )
+    return held[0] != held[1]
 
 
 def _keys(table: Table) -> Iterator[frozenset[str]]:
@@ -333,9 +336,7 @@ class ConstraintOnOneSide(Rule):
         if not columns:
             return True
         if kind == "unique":
-            return any(
-                not key <= frozenset({"<expression>"}) and key == frozenset(columns) for key in _keys(table)
-            )
+            return any("<expression>" in key or key == frozenset(columns) for key in _keys(table))
         described = [table.column(column) for column in columns]
         keys = {column.lower() for column in table.primary_key}
         return any(one is None or not one.nullable or one.name.lower() in keys for one in described)
@@ -506,7 +507,9 @@ class DefaultOnOneSide(Rule):
         if here is None or there is None or len(columns) != 1:
             return False
         own, other = here.column(columns[0]), there.column(columns[0])
-        return own is not None and own.default is None and other is not None and other.default is not None
+        if own is None or other is None or own.generated_key or other.generated_key:
+            return False
+        return own.default is None and other.default is not None
 
 
 def _default(column: Column | None) -> str | None:

@@ -66,7 +66,9 @@ class MissingOperator(NamedTuple):
 
 def missing_operator(failure: Failure | None) -> MissingOperator | None:
     """Return the operator that the error says does not exist (42883) or is ambiguous (42725)."""
-    found = said(failure, r"operator (?:does not exist|is not unique): (?:(.+?) )??([-+*/<>=~!@#%^&|`?]+) (.+)$")
+    found = said(
+        failure, r"operator (?:does not exist|is not unique): (?:(.+?) )??([-+*/<>=~!@#%^&|`?]+) (.+)$"
+    )
     return MissingOperator(found[1] or "", found[2], found[3]) if found else None
 
 
@@ -106,6 +108,11 @@ def suspects(evidence: Evidence, backend: Backend) -> list[Statement]:
     return found
 
 
+def texts(evidence: Evidence) -> list[str]:
+    """Return the bare texts of all statements of both halves that can be behind the divergence."""
+    return [bare(statement.sql) for backend in BACKENDS for statement in suspects(evidence, backend)]
+
+
 # ------------------------------------------------------------------------------------------- bound queries
 
 
@@ -122,7 +129,9 @@ class Query:
 
 
 _TOKEN = re.compile(
-    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|%%|%\((\w+)\)s|(%s)|(\?\d*)|(?<![:\w])[:@$]([A-Za-z_]\w*)", re.S
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|%%|%\((\w+)\)s|(%s)|(\?\d*)|"
+    r"(?<![:\w])[:@$]([A-Za-z_]\w*)",
+    re.S,
 )
 
 
@@ -155,7 +164,8 @@ def queries(statement: Statement | None, backend: Backend) -> list[Query]:
     params = statement.params
     sets = [] if params is None else list(params) if statement.kind == "executemany" else [params]
     named = tuple(
-        one if isinstance(one, Mapping) else {f"p{i}": value for i, value in enumerate(one, 1)} for one in sets
+        one if isinstance(one, Mapping) else {f"p{i}": value for i, value in enumerate(one, 1)}
+        for one in sets
     )
     text = _numbered(statement.sql, backend, params is not None)
     return [Query(tree, named) for tree in syntax.parse(text, backend)]
@@ -191,7 +201,13 @@ def evaluate(node: Any, row: Mapping[str, Any], params: Mapping[str, Any]) -> An
         text = evaluate(node.this, row, params)
         if not isinstance(text, str):
             return text
-        return text.lower() if isinstance(node, exp.Lower) else text.upper() if isinstance(node, exp.Upper) else text.strip()
+        return (
+            text.lower()
+            if isinstance(node, exp.Lower)
+            else text.upper()
+            if isinstance(node, exp.Upper)
+            else text.strip()
+        )
     if isinstance(node, exp.Paren | exp.Cast | exp.Collate | exp.Escape):
         return evaluate(node.this, row, params)
     if isinstance(node, exp.Coalesce):
@@ -226,7 +242,10 @@ def stored_rows(evidence: Evidence, sql: str) -> Iterator[Mapping[str, Any]]:
                 yield from inserted_rows(statement, backend)
     if evidence.divergence.difference is not None:
         columns = [column.lower() for column in evidence.divergence.difference.columns]
-        for row in (*evidence.divergence.difference.only_sqlite, *evidence.divergence.difference.only_postgres):
+        for row in (
+            *evidence.divergence.difference.only_sqlite,
+            *evidence.divergence.difference.only_postgres,
+        ):
             yield dict(zip(columns, row, strict=False))
 
 
@@ -246,7 +265,9 @@ def inserted_rows(statement: Statement, backend: Backend) -> Iterator[Mapping[st
         for params in query.sets or ({},):
             for one in values.expressions:
                 row = {}
-                for name, node in zip(names, one.expressions if isinstance(one, exp.Tuple) else [one], strict=False):
+                for name, node in zip(
+                    names, one.expressions if isinstance(one, exp.Tuple) else [one], strict=False
+                ):
                     try:
                         row[name] = evaluate(node, {}, params)
                     except Unreadable:
@@ -367,3 +388,19 @@ def explained(evidence: Evidence, test: Callable[[Pair], bool]) -> bool:
     for pair in pairs(evidence):
         columns.setdefault(pair.column, []).append(pair)
     return any(all(map(test, group)) for group in columns.values())
+
+
+def differ_in_numbers(evidence: Evidence) -> bool:
+    """Return whether a number differs from a number in some place."""
+    return any(is_number(pair.sqlite) and is_number(pair.postgres) for pair in pairs(evidence))
+
+
+def numbers_apart(evidence: Evidence, test: Callable[[str, float, float], bool]) -> bool:
+    """Return whether in some column all that differs is numbers that pass: column, SQLite's, PostgreSQL's."""
+
+    def passes(pair: Pair) -> bool:
+        if not is_number(pair.sqlite) or not is_number(pair.postgres):
+            return False
+        return test(pair.column, float(pair.sqlite), float(pair.postgres))
+
+    return explained(evidence, passes)

@@ -91,7 +91,10 @@ POSTGRES_ONLY: Mapping[str, str] = {
 }
 """What to write instead of a function that only PostgreSQL has."""
 
-_PEOPLE = "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Ada'), (2, 'alan');"
+_PEOPLE = (
+    "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1,"
+    " 'Ada'), (2, 'alan');"
+)
 
 
 class FunctionOnSqlite(Rule):
@@ -103,8 +106,8 @@ class FunctionOnSqlite(Rule):
         registered on its SQLite connection (create_function).
 
     Why:
-        Beyond the standard's few functions each database has grown its own. PostgreSQL runs in another process,
-        where functions are made by CREATE FUNCTION.
+        Beyond the standard's few functions each database has grown its own. PostgreSQL runs in another
+        process, where functions are made by CREATE FUNCTION.
 
     Instead:
         Functions of both, or the work in the application:
@@ -132,12 +135,23 @@ class FunctionOnSqlite(Rule):
         Specimen(["UPDATE people SET name = iif(id > 1, 'many', 'one')"], _PEOPLE),
         Specimen(["SELECT total(id), hex(name) FROM people"], _PEOPLE),
     )
-    near_misses = (Specimen(["SELECT coalesce(name, 'none'), trim(name), abs(id), replace(name, 'a', 'b') FROM people ORDER BY id"], _PEOPLE),)
+    near_misses = (
+        Specimen(
+            [
+                "SELECT coalesce(name, 'none'), trim(name), abs(id), replace(name, 'a', 'b') FROM"
+                " people ORDER BY id"
+            ],
+            _PEOPLE,
+        ),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "postgres", "42883", "42601")
         if failure is not None and failure.sqlstate == "42601":  # a type's name to its parser
-            return calls(evidence.sql("postgres"), "char") and syntax.verb(evidence.sql("postgres")) not in syntax.DEFINES
+            return (
+                calls(evidence.sql("postgres"), "char")
+                and syntax.verb(evidence.sql("postgres")) not in syntax.DEFINES
+            )
         return missing_function(failure) is not None
 
     def advice(self, evidence: Evidence) -> str:
@@ -182,7 +196,9 @@ class FunctionOnPostgres(Rule):
         Specimen(["SELECT id FROM people WHERE split_part(name, 'd', 1) = 'A'"], _PEOPLE),
         Specimen(["SELECT string_agg(name, ',' ORDER BY id) FROM people"], _PEOPLE),
     )
-    near_misses = (Specimen(["SELECT substr(name, 1, 2), upper(name), length(name) FROM people ORDER BY id"], _PEOPLE),)
+    near_misses = (
+        Specimen(["SELECT substr(name, 1, 2), upper(name), length(name) FROM people ORDER BY id"], _PEOPLE),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "sqlite")
@@ -196,7 +212,10 @@ class FunctionOnPostgres(Rule):
         text = bare(evidence.sql("sqlite"))
         if near(failure) == "(":  # LEFT and RIGHT are words of a join to its parser
             return re.search(r"\b(left|right|full)\s*\(", text, re.I) is not None
-        return near(failure) == "ORDER" and re.search(r"\b\w+_agg\s*\([^()]*(\([^()]*\)[^()]*)*\bORDER\s+BY\b", text, re.I) is not None
+        return (
+            near(failure) == "ORDER"
+            and re.search(r"\b\w+_agg\s*\([^()]*(\([^()]*\)[^()]*)*\bORDER\s+BY\b", text, re.I) is not None
+        )
 
     def advice(self, evidence: Evidence) -> str:
         failure = sole_error(evidence, "sqlite")
@@ -204,7 +223,9 @@ class FunctionOnPostgres(Rule):
         if near(failure) == "(":
             return "substr(text, 1, n)"
         if missing is not None:
-            return POSTGRES_ONLY.get(missing.name, "do it in the application, or register it on the SQLite connection")
+            return POSTGRES_ONLY.get(
+                missing.name, "do it in the application, or register it on the SQLite connection"
+            )
         found = said(failure, r"no such table: (\w+)$")
         return POSTGRES_ONLY.get(found[1].lower(), self.instead) if found else self.instead
 
@@ -213,8 +234,9 @@ class RandomRange(Rule):
     """random() as a number, or ORDER BY random().
 
     What differs:
-        SQLite's random() is a 64-bit integer of either sign, PostgreSQL's a fraction from 0 to 1. `abs(random())
-        % 10` and `random() < 0.5` mean something on one side only; ORDER BY random() differs by intention.
+        SQLite's random() is a 64-bit integer of either sign, PostgreSQL's a fraction from 0 to 1.
+        `abs(random()) % 10` and `random() < 0.5` mean something on one side only; ORDER BY random() differs
+        by intention.
 
     Why:
         Neither is in the standard.

@@ -18,8 +18,8 @@ class BareColumn(Rule):
     """A column beside an aggregate that is not in GROUP BY.
 
     What differs:
-        SQLite takes the value from some row of the group (for min() and max() from that row); PostgreSQL fails
-        (42803, column must appear in the GROUP BY clause or be used in an aggregate function).
+        SQLite takes the value from some row of the group (for min() and max() from that row); PostgreSQL
+        fails (42803, column must appear in the GROUP BY clause or be used in an aggregate function).
 
     Why:
         The standard forbids it unless the group determines the column (PostgreSQL knows that of a primary key
@@ -55,7 +55,13 @@ class BareColumn(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "postgres", "42803")
-        return said(failure, r"must appear in the GROUP BY clause|ungrouped column|aggregate functions are not allowed") is not None
+        return (
+            said(
+                failure,
+                r"must appear in the GROUP BY clause|ungrouped column|aggregate functions are not allowed",
+            )
+            is not None
+        )
 
 
 class AliasScope(Rule):
@@ -88,10 +94,16 @@ class AliasScope(Rule):
         Specimen(["SELECT amount * 2 AS twice FROM sales WHERE twice > 10"], _SALES),
         Specimen(["SELECT city, sum(amount) AS total FROM sales GROUP BY city HAVING total > 3"], _SALES),
         Specimen(["SELECT id, amount AS a FROM sales ORDER BY a + 1"], _SALES),
-        Specimen(["SELECT amount AS \"Twice\" FROM sales WHERE \"Twice\" > 10"], _SALES),
+        Specimen(['SELECT amount AS "Twice" FROM sales WHERE "Twice" > 10'], _SALES),
     )
     near_misses = (
-        Specimen(["SELECT city, sum(amount) AS total FROM sales GROUP BY city HAVING sum(amount) > 3 ORDER BY total"], _SALES),
+        Specimen(
+            [
+                "SELECT city, sum(amount) AS total FROM sales GROUP BY city HAVING sum(amount) > 3"
+                " ORDER BY total"
+            ],
+            _SALES,
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -109,12 +121,12 @@ class DistinctOrder(Rule):
     """SELECT DISTINCT sorted by something that is not selected.
 
     What differs:
-        SQLite sorts by the value of some row; PostgreSQL fails (42P10, for SELECT DISTINCT, ORDER BY expressions
-        must appear in select list).
+        SQLite sorts by the value of some row; PostgreSQL fails (42P10, for SELECT DISTINCT, ORDER BY
+        expressions must appear in select list).
 
     Why:
-        Several rows with different values of the other column become one, so that there is no one value to sort
-        by.
+        Several rows with different values of the other column become one, so that there is no one value to
+        sort by.
 
     Instead:
         Group, and say which value counts:
@@ -141,7 +153,10 @@ class DistinctOrder(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "postgres", "42P10")
-        return said(failure, "ORDER BY expressions must (appear in|match)|in an aggregate with DISTINCT") is not None
+        return (
+            said(failure, "ORDER BY expressions must (appear in|match)|in an aggregate with DISTINCT")
+            is not None
+        )
 
 
 class SetPrecedence(Rule):
@@ -205,7 +220,11 @@ class SetForm(Rule):
         Specimen(["(SELECT id FROM sales) UNION (SELECT 9)"], _SALES),
         Specimen(["SELECT id FROM sales INTERSECT ALL SELECT 1"], _SALES),
     )
-    near_misses = (Specimen(["SELECT * FROM (SELECT id FROM sales ORDER BY id LIMIT 1) AS a UNION ALL SELECT 9"], _SALES),)
+    near_misses = (
+        Specimen(
+            ["SELECT * FROM (SELECT id FROM sales ORDER BY id LIMIT 1) AS a UNION ALL SELECT 9"], _SALES
+        ),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "sqlite")
@@ -254,12 +273,19 @@ class LimitForm(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "postgres", "42601", "2201W", "2201X", "22P02")
-        if said(failure, r"LIMIT #,#|(LIMIT|OFFSET|row count) .*must not be negative|FETCH .* must not be negative"):
+        if said(
+            failure,
+            r"LIMIT #,#|(LIMIT|OFFSET|row count) .*must not be negative|FETCH .* must not be negative",
+        ):
             return True
         if near(sole_error(evidence, "sqlite")) is None:
             return False
         text = bare(evidence.sql("sqlite"))
-        if re.search(r"\bLIMIT\s+ALL\b|\bFETCH\s+(FIRST|NEXT)\b|\bOFFSET\s+\S+\s+ROWS?\b|\bOFFSET\s+\S+\s+LIMIT\b", text, re.I):
+        if re.search(
+            r"\bLIMIT\s+ALL\b|\bFETCH\s+(FIRST|NEXT)\b|\bOFFSET\s+\S+\s+ROWS?\b|\bOFFSET\s+\S+\s+LIMIT\b",
+            text,
+            re.I,
+        ):
             return True
         return re.search(r"\bOFFSET\b", text, re.I) is not None and not re.search(r"\bLIMIT\b", text, re.I)
 
@@ -334,7 +360,13 @@ class PostgresQuery(Rule):
         Specimen(["SELECT count(DISTINCT (city, amount)) FROM sales"], _SALES),
     )
     near_misses = (
-        Specimen(["SELECT city FROM (SELECT city, row_number() OVER (PARTITION BY city ORDER BY id) AS n FROM sales) AS s WHERE n = 1 ORDER BY city"], _SALES),
+        Specimen(
+            [
+                "SELECT city FROM (SELECT city, row_number() OVER (PARTITION BY city ORDER BY id)"
+                " AS n FROM sales) AS s WHERE n = 1 ORDER BY city"
+            ],
+            _SALES,
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -348,8 +380,10 @@ class PostgresQuery(Rule):
         if near(failure) is None:
             return False
         forms = (
-            r"\bDISTINCT\s+ON\b|\bLATERAL\b|\bGROUPING\s+SETS\b|^\s*TABLE\s|\bTABLESAMPLE\b|\bWITH\s+ORDINALITY\b|"
-            r"\bWITHIN\s+GROUP\b|\bWITH\s+TIES\b|\bAS\s+(NOT\s+)?MATERIALIZED\b|\bROWS\s+FROM\b|\bFROM\s+ONLY\b|\bSYMMETRIC\b|"
+            r"\bDISTINCT\s+ON\b|\bLATERAL\b|\bGROUPING\s+SETS\b|^\s*TABLE\s|\bTABLESAMPLE\b|"
+            r"\bWITH\s+ORDINALITY\b|"
+            r"\bWITHIN\s+GROUP\b|\bWITH\s+TIES\b|\bAS\s+(NOT\s+)?MATERIALIZED\b|\bROWS\s+FROM\b|"
+            r"\bFROM\s+ONLY\b|\bSYMMETRIC\b|"
             r"\(\s*VALUES\b.*\)\s*(AS\s+)?\w+\s*\("
         )
         return re.search(forms, text, re.I | re.S) is not None
@@ -398,4 +432,3 @@ class SqliteQuery(Rule):
             return True
         joins = len(re.findall(r"(?<!CROSS )(?<!NATURAL )\bJOIN\b", text, re.I))
         return joins > len(re.findall(r"\b(ON|USING)\b", text, re.I))
-

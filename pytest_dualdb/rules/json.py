@@ -93,16 +93,18 @@ class JsonFunctions(Rule):
             return re.match(r"jsonb?(_|$)|to_jsonb?$|row_to_json$|array_to_json$", missing.name) is not None
         if said(failure, r"no such table: jsonb?_|no such column: (jsonb|json)\b"):
             return True
-        return said(failure, "no such column") is not None and calls(evidence.sql("sqlite"), "row_to_json", "to_jsonb?")
+        return said(failure, "no such column") is not None and calls(
+            evidence.sql("sqlite"), "row_to_json", "to_jsonb?"
+        )
 
 
 class JsonOperators(Rule):
     """A JSON operator that one database does not know, or knows for another type.
 
     What differs:
-        On PostgreSQL -> and ->> need a JSON or JSONB operand: on a TEXT column they fail (42883, operator does
-        not exist: text ->> unknown). @>, <@, ?, ?|, #>, #>>, #- are PostgreSQL's and syntax errors on SQLite;
-        so are -> and ->> before SQLite 3.38.
+        On PostgreSQL -> and ->> need a JSON or JSONB operand: on a TEXT column they fail (42883, operator
+        does not exist: text ->> unknown). @>, <@, ?, ?|, #>, #>>, #- are PostgreSQL's and syntax errors on
+        SQLite; so are -> and ->> before SQLite 3.38.
 
     Why:
         JSON is text on SQLite and a type on PostgreSQL, with operators of its own.
@@ -183,7 +185,11 @@ class JsonPath(Rule):
             for statement in suspects(evidence, backend):
                 if re.search(r"->>?\s*'\$|->>?\s*-\s*\d", statement.sql):
                     return True
-                flat = list(statement.params.values() if isinstance(statement.params, Mapping) else statement.params or ())
+                flat = list(
+                    statement.params.values()
+                    if isinstance(statement.params, Mapping)
+                    else statement.params or ()
+                )
                 bound = any(isinstance(value, str) and value.startswith("$") for value in flat)
                 if bound and re.search(r"->>?\s*(\?|%s|:\w|%\()", statement.sql):
                     return True
@@ -235,7 +241,11 @@ class JsonBoolean(Rule):
             failure = sole_error(evidence, "postgres", "42883", "42804")
             missing = missing_operator(failure)
             if missing is not None:
-                return missing.left == "text" and missing.right in ("integer", "boolean", "numeric", "bigint") and "->>" in evidence.text
+                return (
+                    missing.left == "text"
+                    and missing.right in ("integer", "boolean", "numeric", "bigint")
+                    and "->>" in evidence.text
+                )
             return said(failure, r"type boolean, not type (text|jsonb?)") is not None
         if pairs(evidence):
             return explained(evidence, lambda p: self._scalar(p.sqlite, p.postgres))
@@ -253,7 +263,10 @@ class JsonBoolean(Rule):
         return False
 
     def _compared(self, evidence: Evidence, text: str) -> bool:
-        extracted = r"(->>\s*\(?(''|\?|%s|:\w+|%\(\w+\)s|\d+)\)?|json_extract\s*\([^()]*\))\s*\)?\s*(=|<>|!=|<|>|IN\b|LIKE\b|IS\b)"
+        extracted = (
+            r"(->>\s*\(?(''|\?|%s|:\w+|%\(\w+\)s|\d+)\)?|"
+            r"json_extract\s*\([^()]*\))\s*\)?\s*(=|<>|!=|<|>|IN\b|LIKE\b|IS\b)"
+        )
         return re.search(extracted, bare(text), re.I) is not None
 
 
@@ -285,7 +298,10 @@ class JsonTextForm(Rule):
     priority = 4
     specimens = (
         Specimen(["SELECT CAST(body AS TEXT) AS t FROM docs"], _DOCS),
-        Specimen(["""SELECT id FROM docs WHERE body = '{"c": "x", "a": true, "b": null, "l": [1, 2], "n": 5}'"""], _DOCS),
+        Specimen(
+            ["""SELECT id FROM docs WHERE body = '{"c": "x", "a": true, "b": null, "l": [1, 2], "n": 5}'"""],
+            _DOCS,
+        ),
         Specimen(["""SELECT id FROM docs WHERE CAST(body AS TEXT) LIKE '%"n":5%'"""], _DOCS),
     )
     near_misses = (Specimen(["SELECT id FROM docs WHERE body ->> 'c' = 'x'"], _DOCS),)
@@ -298,7 +314,9 @@ class JsonTextForm(Rule):
         if not any(column is not None and family(column.type) == "json" for column in columns):
             return False
         compared = r"(=|<>|!=|\bLIKE|\bIN\s*\()\s*('|\?|%s|:\w|%\()"
-        return re.search(compared, evidence.text, re.I) is not None and not re.search(r"->", bare(evidence.text))
+        return re.search(compared, evidence.text, re.I) is not None and not re.search(
+            r"->", bare(evidence.text)
+        )
 
 
 def _same_json(left: Any, right: Any) -> bool:
@@ -320,12 +338,12 @@ class JsonDecoded(Rule):
         json.loads fails on a dict (TypeError), and a key fails on text.
 
     Why:
-        Decoding is the driver's doing: psycopg2 registers it for the two types. SQLite has no JSON type that a
-        driver could recognise.
+        Decoding is the driver's doing: psycopg2 registers it for the two types. SQLite has no JSON type
+        that a driver could recognise.
 
     Instead:
-        Decode in one place, whatever arrived: `value if not isinstance(value, str) else json.loads(value)`, or
-        ->> for a text in the document:
+        Decode in one place, whatever arrived: `value if not isinstance(value, str) else json.loads(value)`,
+        or ->> for a text in the document:
 
             SELECT body ->> 'c' FROM docs
 
@@ -369,8 +387,8 @@ class JsonNull(Rule):
     """A JSON null, or a missing member, that is taken for NULL.
 
     What differs:
-        `body -> 'b'` of {"b": null} is a JSON null on both, which IS NULL denies; `->>` and json_extract() give
-        NULL. A branch that uses one on each side finds other rows with IS NULL, coalesce and count.
+        `body -> 'b'` of {"b": null} is a JSON null on both, which IS NULL denies; `->>` and json_extract()
+        give NULL. A branch that uses one on each side finds other rows with IS NULL, coalesce and count.
 
     Why:
         JSON has a null of its own; only the forms that return SQL values turn it into NULL.
@@ -396,7 +414,9 @@ class JsonNull(Rule):
               "postgres": "SELECT id FROM docs WHERE body -> 'b' IS NULL"}], _DOCS,
         ),
     )  # fmt: skip
-    near_misses = (Specimen(["SELECT id FROM docs WHERE body ->> 'b' IS NULL AND body ->> 'z' IS NULL"], _DOCS),)
+    near_misses = (
+        Specimen(["SELECT id FROM docs WHERE body ->> 'b' IS NULL AND body ->> 'z' IS NULL"], _DOCS),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         sides = [" ".join(bare(s.sql) for s in suspects(evidence, backend)) for backend in BACKENDS]
@@ -432,7 +452,9 @@ class JsonEquality(Rule):
     instead = "JSONB as the column's type"
     kinds = frozenset({"error", "outcome"})
     priority = 2
-    _PLAIN = "CREATE TABLE docs (id INTEGER PRIMARY KEY, body JSON); INSERT INTO docs VALUES (1, '{\"a\": 1}');"
+    _PLAIN = (
+        "CREATE TABLE docs (id INTEGER PRIMARY KEY, body JSON); INSERT INTO docs VALUES (1, '{\"a\": 1}');"
+    )
     specimens = (
         Specimen(["SELECT DISTINCT body FROM docs"], _PLAIN),
         Specimen([("SELECT id FROM docs WHERE body = ?", ('{"a": 1}',))], _PLAIN),
@@ -444,7 +466,11 @@ class JsonEquality(Rule):
         if said(failure, r"could not identify an? (equality|ordering) operator for type json\b"):
             return True
         missing = missing_operator(failure)
-        return missing is not None and "json" in (missing.left, missing.right) and missing.symbol in ("=", "<>", "<", ">")
+        return (
+            missing is not None
+            and "json" in (missing.left, missing.right)
+            and missing.symbol in ("=", "<>", "<", ">")
+        )
 
 
 class InvalidJson(Rule):
@@ -485,4 +511,3 @@ class InvalidJson(Rule):
         if said(sole_error(evidence, "postgres", "22P02"), r"invalid input syntax for type json|json"):
             return True
         return said(sole_error(evidence, "sqlite"), "malformed JSON") is not None
-

@@ -63,7 +63,7 @@ class NameCase(Rule):
         Specimen(['SELECT userId FROM "Users"'], _MIXED),
         Specimen(["SELECT * FROM Users"], _MIXED),
         Specimen(['SELECT "NAME" FROM users'], _USERS),
-        Specimen(['UPDATE "USERS" SET name = \'x\''], _USERS),
+        Specimen(["UPDATE \"USERS\" SET name = 'x'"], _USERS),
         Specimen(['INSERT INTO "Users" (userId) VALUES (2)'], _MIXED),
     )
     near_misses = (
@@ -76,7 +76,11 @@ class NameCase(Rule):
         if name is None:
             return False
         known = {*_known_names(evidence, "postgres"), *_known_names(evidence, "sqlite")}
-        made = [re.findall(r'"(\w+)"', s.sql) for s in evidence.before("postgres") if syntax.verb(s.sql) == "CREATE"]
+        made = [
+            re.findall(r'"(\w+)"', s.sql)
+            for s in evidence.before("postgres")
+            if syntax.verb(s.sql) == "CREATE"
+        ]
         known |= {one for names in made for one in names}
         if any(one != name and one.lower() == name.lower() for one in known):
             return True
@@ -106,7 +110,7 @@ class DoubleQuotedLiteral(Rule):
     """
 
     name = "double-quoted-literal"
-    title = 'text in double quotes is a name on PostgreSQL'
+    title = "text in double quotes is a name on PostgreSQL"
     instead = "single quotes, or a parameter"
     kinds = ERRORS
     priority = 2
@@ -122,7 +126,9 @@ class DoubleQuotedLiteral(Rule):
         failure = sole_error(evidence, "postgres", "42703", "42601", "0A000")
         if said(failure, "zero-length delimited identifier"):
             return True
-        found = said(failure, r'column "(.*)" does not exist|cannot use column reference in DEFAULT expression')
+        found = said(
+            failure, r'column "(.*)" does not exist|cannot use column reference in DEFAULT expression'
+        )
         if not found:
             return False
         if found[1] is None:
@@ -186,19 +192,172 @@ class OtherQuotes(Rule):
 
 
 _POSTGRES_RESERVED = frozenset(
-    "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation"
-    " column concurrently constraint create cross current_catalog current_date current_role current_schema current_time"
-    " current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign freeze"
-    " from full grant group having ilike in initially inner intersect into is isnull join lateral leading left like limit"
-    " localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references"
-    " returning right select session_user similar some symmetric system_user table tablesample then to trailing true"
-    " union unique user using variadic verbose when where window with".split()
+    [
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asymmetric",
+        "authorization",
+        "binary",
+        "both",
+        "case",
+        "cast",
+        "check",
+        "collate",
+        "collation",
+        "column",
+        "concurrently",
+        "constraint",
+        "create",
+        "cross",
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_schema",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "default",
+        "deferrable",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "freeze",
+        "from",
+        "full",
+        "grant",
+        "group",
+        "having",
+        "ilike",
+        "in",
+        "initially",
+        "inner",
+        "intersect",
+        "into",
+        "is",
+        "isnull",
+        "join",
+        "lateral",
+        "leading",
+        "left",
+        "like",
+        "limit",
+        "localtime",
+        "localtimestamp",
+        "natural",
+        "not",
+        "notnull",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "outer",
+        "overlaps",
+        "placing",
+        "primary",
+        "references",
+        "returning",
+        "right",
+        "select",
+        "session_user",
+        "similar",
+        "some",
+        "symmetric",
+        "system_user",
+        "table",
+        "tablesample",
+        "then",
+        "to",
+        "trailing",
+        "true",
+        "union",
+        "unique",
+        "user",
+        "using",
+        "variadic",
+        "verbose",
+        "when",
+        "where",
+        "window",
+        "with",
+    ]
 )
 _SQLITE_RESERVED = frozenset(
-    "add all alter and as autoincrement between case check collate commit constraint create default deferrable delete"
-    " distinct drop else escape except exists foreign from group having if in index insert intersect into is isnull join"
-    " limit not nothing notnull null on or order primary references returning select set table then to transaction union"
-    " unique update using values when where".split()
+    [
+        "add",
+        "all",
+        "alter",
+        "and",
+        "as",
+        "autoincrement",
+        "between",
+        "case",
+        "check",
+        "collate",
+        "commit",
+        "constraint",
+        "create",
+        "default",
+        "deferrable",
+        "delete",
+        "distinct",
+        "drop",
+        "else",
+        "escape",
+        "except",
+        "exists",
+        "foreign",
+        "from",
+        "group",
+        "having",
+        "if",
+        "in",
+        "index",
+        "insert",
+        "intersect",
+        "into",
+        "is",
+        "isnull",
+        "join",
+        "limit",
+        "not",
+        "nothing",
+        "notnull",
+        "null",
+        "on",
+        "or",
+        "order",
+        "primary",
+        "references",
+        "returning",
+        "select",
+        "set",
+        "table",
+        "then",
+        "to",
+        "transaction",
+        "union",
+        "unique",
+        "update",
+        "using",
+        "values",
+        "when",
+        "where",
+    ]
 )
 
 
@@ -232,7 +391,8 @@ class ReservedWord(Rule):
         Specimen(["ALTER TABLE users ADD COLUMN offset INTEGER"], _USERS),
         Specimen(["CREATE TABLE books (id INTEGER, index INTEGER)"]),
         Specimen(
-            ["UPDATE logins SET user = 'x'"], 'CREATE TABLE logins (id INTEGER, "user" TEXT); INSERT INTO logins VALUES (1, \'a\');'
+            ["UPDATE logins SET user = 'x'"],
+            "CREATE TABLE logins (id INTEGER, \"user\" TEXT); INSERT INTO logins VALUES (1, 'a');",
         ),
         Specimen(["SELECT id offset FROM users"], _USERS),
     )
@@ -252,7 +412,11 @@ class ReservedWord(Rule):
                 return True
             alias = rf"[\w\")]\s+({'|'.join(reserved)})\s+{re.escape(token)}\b"
             found = re.search(alias, text, re.I)
-            if found and token.lower() in ("from", "where", ",") and found[1].lower() in ("offset", "window", "limit", "user"):
+            if (
+                found
+                and token.lower() in ("from", "where", ",")
+                and found[1].lower() in ("offset", "window", "limit", "user")
+            ):
                 return True
             before = re.findall(rf"([A-Za-z_]+)\s*{re.escape(token)}", text) if token else []
             if any(self._own(word, reserved) and self._as_name(word, text) for word in before):
@@ -300,13 +464,14 @@ class UserKeyword(Rule):
     instead = 'table.user, "user", or another name'
     kinds = frozenset({"rows", "state", "order", "rowcount", "columns", "error", "type"})
     priority = 8
-    _LOGINS = 'CREATE TABLE logins (id INTEGER PRIMARY KEY, "user" TEXT); INSERT INTO logins VALUES (1, \'ada\'), (2, \'bo\');'
+    _LOGINS = "CREATE TABLE logins (id INTEGER PRIMARY KEY, \"user\" TEXT); INSERT INTO logins VALUES (1, 'ada'), (2, 'bo');"
     specimens = (
         Specimen(["SELECT user FROM logins ORDER BY id"], _LOGINS),
         Specimen([("SELECT id FROM logins WHERE user = ?", ("ada",))], _LOGINS),
         Specimen(["DELETE FROM logins WHERE user = 'ada'", "COMMIT"], _LOGINS),
         Specimen(
-            ["SELECT * FROM user"], 'CREATE TABLE "user" (id INTEGER PRIMARY KEY); INSERT INTO "user" VALUES (1), (2);'
+            ["SELECT * FROM user"],
+            'CREATE TABLE "user" (id INTEGER PRIMARY KEY); INSERT INTO "user" VALUES (1), (2);',
         ),
     )
     near_misses = (Specimen(["SELECT l.user FROM logins AS l WHERE l.user = 'ada'"], _LOGINS),)
@@ -371,7 +536,9 @@ class LongName(Rule):
 def _by_name(db: Any, sql: str) -> Any:
     """Read rows by name: one factory on either side is enough to make the names count."""
     if db.backend == "sqlite":
-        db.connection.row_factory = lambda cursor, row: dict(zip((c[0] for c in cursor.description), row, strict=True))
+        db.connection.row_factory = lambda cursor, row: dict(
+            zip((c[0] for c in cursor.description), row, strict=True)
+        )
     return db.fetchall(sql)
 
 
@@ -417,9 +584,15 @@ class ExpressionName(Rule):
             return self._other_keys(evidence)
         for backend in BACKENDS:
             failure = evidence.failure(backend)
-            if failure is None or evidence.failure(OTHER[backend]) is not None or failure.database is not None:
+            if (
+                failure is None
+                or evidence.failure(OTHER[backend]) is not None
+                or failure.database is not None
+            ):
                 continue
-            wanted = re.search(r"KeyError|IndexError|AttributeError|NoSuchColumn", failure.name + failure.message)
+            wanted = re.search(
+                r"KeyError|IndexError|AttributeError|NoSuchColumn", failure.name + failure.message
+            )
             if wanted and any(name in failure.message for name in self._unshared(evidence, OTHER[backend])):
                 return True
         return False
@@ -432,10 +605,16 @@ class ExpressionName(Rule):
     def _other_keys(self, evidence: Evidence) -> bool:
         """Return whether observed mappings differ in keys that are column names of one side only."""
         for pair in pairs(evidence):
-            rows = (pair.sqlite, pair.postgres) if isinstance(pair.sqlite, list) else ([pair.sqlite], [pair.postgres])
+            rows = (
+                (pair.sqlite, pair.postgres)
+                if isinstance(pair.sqlite, list)
+                else ([pair.sqlite], [pair.postgres])
+            )
             for one, other in zip(*rows, strict=False):
                 if isinstance(one, dict) and isinstance(other, dict) and one.keys() != other.keys():
-                    return len(one) == len(other) and one.keys() - other.keys() <= self._unshared(evidence, "sqlite")
+                    return len(one) == len(other) and one.keys() - other.keys() <= self._unshared(
+                        evidence, "sqlite"
+                    )
         return False
 
 
@@ -472,11 +651,16 @@ class AdjacentLiteral(Rule):
     near_misses = (Specimen(["SELECT 'a' || 'b' AS joined FROM users"], _USERS),)
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.kind in ("error", "outcome") and sole_error(evidence, "postgres", "42601", "42704") is None:
+        if (
+            evidence.kind in ("error", "outcome")
+            and sole_error(evidence, "postgres", "42601", "42704") is None
+        ):
             return False
         text = bare(evidence.sql("postgres"))
         if re.search(r"''\s+''", text):
             return True
         listed = re.match(r"\s*SELECT\b(.*?)\bFROM\b", text, re.I | re.S)
         named = re.search(r"(?:^|,)\s*\w+\s+''\s*(?:,|$)", listed[1].strip() if listed else "", re.I)
-        return named is not None and not re.search(r"\b(DATE|TIME|TIMESTAMP|TIMESTAMPTZ|INTERVAL|AS)\s+''", text, re.I)
+        return named is not None and not re.search(
+            r"\b(DATE|TIME|TIMESTAMP|TIMESTAMPTZ|INTERVAL|AS)\s+''", text, re.I
+        )

@@ -61,10 +61,14 @@ class NullOrdering(Rule):
         Specimen(["SELECT id, row_number() OVER (ORDER BY due) AS n FROM tasks ORDER BY id"], _TASKS),
         Specimen(["SELECT weight AS w, count(*) FROM tasks GROUP BY weight ORDER BY 1"], _TASKS),
         Specimen(["SELECT id, lower(due || '') AS d FROM tasks ORDER BY d"], _TASKS),
-        Specimen(["SELECT t.id FROM tasks t LEFT JOIN tasks o ON o.id = t.weight ORDER BY o.title, t.id"],
-                 _TASKS + " INSERT INTO tasks VALUES (5, 'e', NULL, 1), (0, 'z', NULL, NULL);"),
+        Specimen(
+            ["SELECT t.id FROM tasks t LEFT JOIN tasks o ON o.id = t.weight ORDER BY o.title, t.id"],
+            _TASKS + " INSERT INTO tasks VALUES (5, 'e', NULL, 1), (0, 'z', NULL, NULL);",
+        ),
         Specimen(["SELECT id FROM tasks ORDER BY CASE WHEN id > 1 THEN id END, id"], _TASKS),
-        Specimen(["DELETE FROM tasks WHERE id = (SELECT id FROM tasks ORDER BY due LIMIT 1)", "COMMIT"], _TASKS),
+        Specimen(
+            ["DELETE FROM tasks WHERE id = (SELECT id FROM tasks ORDER BY due LIMIT 1)", "COMMIT"], _TASKS
+        ),
     )
     near_misses = (
         Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _TASKS),
@@ -84,7 +88,9 @@ class NullOrdering(Rule):
 
     def _null(self, evidence: Evidence, tree: Any, term: Any) -> bool:
         """Return whether the key says nothing about NULLs and holds one, as far as is known."""
-        if re.search(r"\bNULLS\s+(FIRST|LAST)\b", term.sql("sqlite") + " " + self._written(evidence, term), re.I):
+        if re.search(
+            r"\bNULLS\s+(FIRST|LAST)\b", term.sql("sqlite") + " " + self._written(evidence, term), re.I
+        ):
             return False
         from sqlglot import expressions as exp
 
@@ -131,7 +137,9 @@ def _outer(tree: Any, column: Any) -> bool:
 
     for join in tree.find_all(exp.Join):
         side = (join.side or "").upper()
-        if side == "FULL" or (side == "LEFT" and column.table and join.this.alias_or_name.lower() == column.table.lower()):
+        if side == "FULL" or (
+            side == "LEFT" and column.table and join.this.alias_or_name.lower() == column.table.lower()
+        ):
             return True
         if side == "RIGHT" and column.table and join.this.alias_or_name.lower() != column.table.lower():
             return True
@@ -200,11 +208,32 @@ class OrderTies(Rule):
         " INSERT INTO tasks VALUES (1, 5, 'a'), (2, 5, 'b'), (3, 5, 'c'), (4, 7, 'd');"
     )
     specimens = (
-        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT id, weight FROM tasks ORDER BY weight", "COMMIT"], _TIES),
-        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT id FROM tasks ORDER BY weight LIMIT 1", "COMMIT"], _TIES),
+        Specimen(
+            [
+                "UPDATE tasks SET title = 'z' WHERE id = 1",
+                "SELECT id, weight FROM tasks ORDER BY weight",
+                "COMMIT",
+            ],
+            _TIES,
+        ),
+        Specimen(
+            [
+                "UPDATE tasks SET title = 'z' WHERE id = 1",
+                "SELECT id FROM tasks ORDER BY weight LIMIT 1",
+                "COMMIT",
+            ],
+            _TIES,
+        ),
     )
     near_misses = (
-        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT id FROM tasks ORDER BY weight, id", "COMMIT"], _TIES),
+        Specimen(
+            [
+                "UPDATE tasks SET title = 'z' WHERE id = 1",
+                "SELECT id FROM tasks ORDER BY weight, id",
+                "COMMIT",
+            ],
+            _TIES,
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -235,7 +264,10 @@ class OrderTies(Rule):
                     columns = [] if contents is None else [one.lower() for one in contents.columns]
                     if contents is None or not all(key.name.lower() in columns for key in keys):
                         continue
-                    seen = [tuple(loose_key(row[columns.index(key.name.lower())]) for key in keys) for row in contents.rows]
+                    seen = [
+                        tuple(loose_key(row[columns.index(key.name.lower())]) for key in keys)
+                        for row in contents.rows
+                    ]
                     if len(set(seen)) < len(seen):
                         return True
         return False
@@ -245,12 +277,12 @@ class UnorderedRows(Rule):
     """A query without ORDER BY.
 
     What differs:
-        The same rows come in another order; with LIMIT or fetchone() other rows come, and the first of a group
-        is another one.
+        The same rows come in another order; with LIMIT or fetchone() other rows come, and the first of a
+        group is another one.
 
     Why:
-        Without ORDER BY the order is whatever the plan and the storage give: SQLite often reads by rowid or along
-        an index, PostgreSQL reads its heap, where an updated row moves to another place.
+        Without ORDER BY the order is whatever the plan and the storage give: SQLite often reads by rowid or
+        along an index, PostgreSQL reads its heap, where an updated row moves to another place.
 
     Instead:
         ORDER BY a unique key wherever the order, or which row comes first, matters:
@@ -270,11 +302,16 @@ class UnorderedRows(Rule):
     _TASKS = OrderTies._TIES
     specimens = (
         Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks", "COMMIT"], _TASKS),
-        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks LIMIT 1", "COMMIT"], _TASKS),
+        Specimen(
+            ["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks LIMIT 1", "COMMIT"], _TASKS
+        ),
         Specimen(["SELECT DISTINCT id % 3 AS n FROM tasks"], _TASKS),
     )
     near_misses = (
-        Specimen(["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks ORDER BY id", "COMMIT"], _TASKS),
+        Specimen(
+            ["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks ORDER BY id", "COMMIT"],
+            _TASKS,
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -288,7 +325,9 @@ class UnorderedRows(Rule):
             return True
         if evidence.kind != "rows" or len(sqlite.rows) != len(postgres.rows):
             return False
-        cut = shape.limited or (sqlite.fetched in ("one", "some") and max(sqlite.rowcount, postgres.rowcount) > 1)
+        cut = shape.limited or (
+            sqlite.fetched in ("one", "some") and max(sqlite.rowcount, postgres.rowcount) > 1
+        )
         return cut or self._inner(evidence)
 
     def _inner(self, evidence: Evidence) -> bool:
@@ -296,7 +335,10 @@ class UnorderedRows(Rule):
         from sqlglot import expressions as exp
 
         for select in evidence.find(exp.Select):
-            if select.parent is not None and select.args.get("limit") is not None and select.args.get("order") is None:
+            if (
+                select.parent is not None
+                and select.args.get("limit") is not None
+                and select.args.get("order") is None
+            ):
                 return True
         return False
-

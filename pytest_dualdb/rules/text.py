@@ -1,14 +1,14 @@
-"""Rules about reading text: patterns, letter case, padding, length, parts of a text."""
+"""Rules about text: collation, letter case, padding, length, and parts of a text."""
 
 from __future__ import annotations
 
-import functools
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import BACKENDS, Backend
+from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
     Pair,
@@ -38,307 +38,6 @@ _NAMES = _PEOPLE + " INSERT INTO people VALUES (1, 'Ada'), (2, 'alan'), (3, 'Gra
 # -------------------------------------------------------------------------------------- the LIKE of a query
 
 
-class _Pattern:
-    """One LIKE of a query: the node, the escape character if it names one, and the query that it stands in."""
-
-    def __init__(self, node: Any, escape: str | None, query: Query, sql: str) -> None:
-        self.node, self.escape, self.query, self.sql = node, escape, query, sql
-
-
-def _patterns(evidence: Evidence, backend: Backend) -> Iterator[_Pattern]:
-    """Yield the LIKEs of every statement that can be behind the divergence, views made before included."""
-    from sqlglot import expressions as exp
-
-    for statement in suspects(evidence, backend):
-        texts = [statement]
-        used = syntax.tables(statement.sql)
-        for earlier in evidence.recordings[backend].statements:
-            made = re.match(r"\s*CREATE\s+(?:TEMP(?:ORARY)?\s+)?(?:VIEW|TRIGGER)\s+(\w+)", earlier.sql, re.I)
-            if made and (made[1].lower() in used or evidence.kind == "state"):
-                texts.append(earlier)
-        for text in texts:
-            for query in queries(text, backend):
-                for node in query.tree.find_all(exp.Like):
-                    parent = node.parent
-                    escaped = isinstance(parent, exp.Escape) and isinstance(parent.expression, exp.Literal)
-                    yield _Pattern(node, parent.expression.this if escaped else None, query, text.sql)
-
-
-@functools.lru_cache(maxsize=512)
-def _regex(pattern: str, escape: str | None, fold: bool) -> re.Pattern[str]:
-    """Translate a LIKE pattern; ``fold`` ignores the case of the ASCII letters, as SQLite does."""
-    out, index = "", 0
-    while index < len(pattern):
-        char = pattern[index]
-        if escape and char == escape and index + 1 < len(pattern):
-            index += 1
-            out += re.escape(pattern[index])
-        else:
-            out += ".*" if char == "%" else "." if char == "_" else re.escape(char)
-        index += 1
-    return re.compile(out, re.S | (re.I | re.A if fold else re.S))
-
-
-def _like(text: Any, pattern: Any, escape: str | None, fold: bool) -> bool:
-    if text is None or not isinstance(pattern, str):
-        return False
-    return _regex(pattern, escape, fold).fullmatch(str(text)) is not None
-
-
-def _reads(pattern: _Pattern, evidence: Evidence) -> Iterator[tuple[Any, Any]]:
-    """Yield (text, pattern) of each known row; nothing where the values can't be known."""
-    for params in pattern.query.sets or ({},):
-        for row in stored_rows(evidence, pattern.sql):
-            try:
-                yield _operands(pattern, row, params)
-            except Unreadable:
-                continue
-
-
-def _operands(pattern: _Pattern, row: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[Any, Any]:
-    return evaluate(pattern.node.this, row, params), evaluate(pattern.node.expression, row, params)
-
-
-class LikeCase(Rule):
-    """LIKE in a condition over text that holds both cases of a letter.
-
-    What differs:
-        SQLite's LIKE ignores the case of the letters A to Z; PostgreSQL's does not. A search finds rows on
-        SQLite that PostgreSQL leaves out (with NOT LIKE the reverse).
-
-    Why:
-        SQLite implements LIKE by a function that folds ASCII letters unless PRAGMA case_sensitive_like is on.
-        The SQL standard, and PostgreSQL, compare the characters as they are; ILIKE is PostgreSQL's own.
-
-    Instead:
-        Fold both sides, which means the same on both:
-
-            SELECT name FROM people WHERE lower(name) LIKE lower('a%')
-
-        For a search that respects case write `substr(name, 1, 1) = 'a'` or, on SQLite, GLOB.
-
-    References:
-        https://www.sqlite.org/lang_expr.html#like
-        https://www.postgresql.org/docs/current/functions-matching.html#FUNCTIONS-LIKE
-    """
-
-    name = "like-case"
-    title = "LIKE ignores case on SQLite only"
-    instead = "lower(column) LIKE lower(pattern)"
-    kinds = RESULT_KINDS
-    priority = 5
-    specimens = (
-        Specimen(["SELECT name FROM people WHERE name LIKE 'a%' ORDER BY id"], _NAMES),
-        Specimen([("SELECT count(*) FROM people p WHERE p.name LIKE ?", ("%A%",))], _NAMES),
-        Specimen(["SELECT name FROM people WHERE name NOT LIKE 'ADA' ORDER BY id"], _NAMES),
-        Specimen([("DELETE FROM people WHERE name LIKE ?", ("ADA",)), "COMMIT"], _NAMES),
-        Specimen([("SELECT id FROM people WHERE name LIKE '%' || ? || '%'", ("D",))], _NAMES),
-    )
-    near_misses = (
-        Specimen([("SELECT name FROM people WHERE lower(name) LIKE lower(?) ORDER BY id", ("A%",))], _NAMES),
-        Specimen(["SELECT name FROM people WHERE name LIKE 'Ad%'"], _NAMES),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        if re.search(r"\bILIKE\b", evidence.sql("postgres"), re.I):
-            return False
-        for pattern in _patterns(evidence, "sqlite"):
-            known = False
-            for text, wanted in _reads(pattern, evidence):
-                known = True
-                folded = _like(text, wanted, pattern.escape, fold=True)
-                if folded and not _like(text, wanted, pattern.escape, fold=False):
-                    return True
-            if not known and self._more_on_sqlite(evidence, pattern):
-                return True
-        return False
-
-    def _more_on_sqlite(self, evidence: Evidence, pattern: _Pattern) -> bool:
-        """Return whether the rows part as this LIKE would part them, where its values can't be read."""
-        difference = evidence.divergence.difference
-        letters = any(isinstance(v, str) and re.search("[A-Za-z]", v) for v in pattern.query.first.values())
-        if difference is None or not (letters or re.search(r"LIKE\s+'[^']*[A-Za-z]", evidence.text, re.I)):
-            return False
-        return bool(difference.only_sqlite) and not difference.only_postgres
-
-
-class LikeEscape(Rule):
-    r"""A backslash in the pattern of a LIKE without ESCAPE.
-
-    What differs:
-        On PostgreSQL a backslash in a LIKE pattern escapes the character after it; on SQLite it stands for
-        itself unless the condition says ESCAPE. '10\%' finds '10%' on PostgreSQL and '10\...' on SQLite.
-
-    Why:
-        PostgreSQL's LIKE has the backslash as its default escape character; SQLite has none.
-
-    Instead:
-        Name the escape character, preferably one that needs no quoting anywhere:
-
-            SELECT label FROM prices WHERE label LIKE '10!%' ESCAPE '!'
-
-    References:
-        https://www.sqlite.org/lang_expr.html#like
-        https://www.postgresql.org/docs/current/functions-matching.html#FUNCTIONS-LIKE
-    """
-
-    name = "like-escape"
-    title = "a backslash escapes in LIKE on PostgreSQL only"
-    instead = "LIKE pattern ESCAPE '!'"
-    kinds = RESULT_KINDS | {"error"}
-    priority = 6
-    _PRICES = (
-        "CREATE TABLE prices (id INTEGER PRIMARY KEY, label TEXT);"
-        " INSERT INTO prices VALUES (1, '10%'), (2, '100'), (3, '10\\x');"
-    )
-    specimens = (
-        Specimen([("SELECT label FROM prices WHERE label LIKE ?", ("10\\%",))], _PRICES),
-        Specimen([r"SELECT count(*) FROM prices WHERE label LIKE '10\_'"], _PRICES),
-        Specimen([("SELECT label FROM prices WHERE label LIKE ?", ("10\\",))], _PRICES),
-    )
-    near_misses = (
-        Specimen([("SELECT label FROM prices WHERE label LIKE ? ESCAPE '!'", ("10!%",))], _PRICES),
-        Specimen([("SELECT label FROM prices WHERE label LIKE ? ESCAPE '\\'", ("10\\%",))], _PRICES),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        if evidence.kind == "error":
-            return said(sole_error(evidence, "postgres", "22025"), "LIKE pattern must not end") is not None
-        for pattern in _patterns(evidence, "postgres"):
-            if pattern.escape is not None:
-                continue
-            for text, wanted in _reads(pattern, evidence):
-                if "\\" not in str(wanted):
-                    continue
-                if _like(text, wanted, None, fold=True) != _like(text, wanted, "\\", fold=False):
-                    return True
-        return False
-
-
-class LikeOnNonText(Rule):
-    """LIKE on a column that is not text.
-
-    What differs:
-        SQLite turns numbers and stored timestamps into text and matches that; PostgreSQL has no LIKE for
-        these types and fails (42883, operator does not exist: timestamp without time zone ~~ unknown).
-
-    Why:
-        SQLite's LIKE is a function over text that converts its arguments; PostgreSQL resolves the operator
-        by the types of its operands and converts nothing to text by itself.
-
-    Instead:
-        Compare by range, which can use an index, or convert explicitly:
-
-            SELECT id FROM visits WHERE at >= '2024-05-01' AND at < '2024-06-01'
-            SELECT id FROM visits WHERE CAST(code AS TEXT) LIKE '12%'
-
-    References:
-        https://www.sqlite.org/lang_expr.html#like
-        https://www.postgresql.org/docs/current/functions-matching.html#FUNCTIONS-LIKE
-    """
-
-    name = "like-on-non-text"
-    title = "LIKE on a column that is not text fails on PostgreSQL"
-    instead = "a range (at >= ? AND at < ?), or CAST(column AS TEXT) LIKE ?"
-    kinds = frozenset({"error", "outcome"})
-    _VISITS = (
-        "CREATE TABLE visits (id INTEGER PRIMARY KEY, at TIMESTAMP, code INTEGER);"
-        " INSERT INTO visits VALUES (1, '2024-05-01 08:00:00', 123);"
-    )
-    specimens = (
-        Specimen([("SELECT id FROM visits WHERE at LIKE ?", ("2024-05%",))], _VISITS),
-        Specimen(["SELECT id FROM visits WHERE code NOT LIKE '9%'"], _VISITS),
-    )
-    near_misses = (
-        Specimen(["SELECT id FROM visits WHERE CAST(code AS TEXT) LIKE '12%'"], _VISITS),
-        Specimen(["SELECT id FROM visits WHERE at >= '2024-05-01' AND at < '2024-06-01'"], _VISITS),
-    )
-
-    def matches(self, evidence: Evidence) -> bool:
-        missing = missing_operator(sole_error(evidence, "postgres", "42883"))
-        return missing is not None and missing.symbol in ("~~", "!~~", "~~*", "!~~*")
-
-
-class PostgresPattern(Rule):
-    """ILIKE, the regular-expression operators or SIMILAR TO sent to SQLite.
-
-    What differs:
-        PostgreSQL's ILIKE, ~, ~*, !~, !~* and SIMILAR TO are syntax errors on SQLite.
-
-    Why:
-        They are PostgreSQL's own. SQLite's LIKE ignores ASCII case already, and its REGEXP needs a function
-        that the application registers.
-
-    Instead:
-        Fold both sides of a LIKE; it means the same on both:
-
-            SELECT name FROM people WHERE lower(name) LIKE lower('a%')
-
-        Do what needs a regular expression in the application, or branch by backend.
-
-    References:
-        https://www.sqlite.org/lang_expr.html#the_like_glob_regexp_match_and_extract_operators
-        https://www.postgresql.org/docs/current/functions-matching.html
-    """
-
-    name = "ilike-on-sqlite"
-    title = "ILIKE, ~ and SIMILAR TO are unknown to SQLite"
-    instead = "lower(column) LIKE lower(pattern)"
-    kinds = frozenset({"error", "outcome"})
-    specimens = (
-        Specimen([("SELECT name FROM people WHERE name ILIKE ?", ("a%",))], _NAMES),
-        Specimen(["SELECT name FROM people WHERE name NOT ILIKE 'a%'"], _NAMES),
-        Specimen(["SELECT name FROM people WHERE name ~ '^A'"], _NAMES),
-        Specimen(["SELECT name FROM people WHERE name !~* '^a'"], _NAMES),
-        Specimen(["SELECT name FROM people WHERE name SIMILAR TO '(A|G)%'"], _NAMES),
-    )
-    near_misses = (Specimen(["SELECT name FROM people WHERE lower(name) LIKE 'a%' ORDER BY id"], _NAMES),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        failure = sole_error(evidence, "sqlite")
-        if near(failure) is None:
-            return False
-        text = bare(evidence.sql("sqlite"))
-        return re.search(r"\bILIKE\b|\bSIMILAR\s+TO\b|[\w\"')\s]!?~\*?\s*('|\?|:|\(|\"|\w)", text, re.I) is not None
-
-
-class SqlitePattern(Rule):
-    """GLOB, REGEXP or MATCH sent to PostgreSQL.
-
-    What differs:
-        SQLite knows GLOB, and REGEXP and MATCH where the application or full-text search provides them.
-        PostgreSQL reads the words as names and fails with a syntax error (42601).
-
-    Why:
-        They are SQLite's own operators, each a call of a function with the operands in reverse.
-
-    Instead:
-        LIKE with its own wildcards; keep the letter case apart by comparing the part itself:
-
-            SELECT name FROM people WHERE lower(name) LIKE 'a%'
-            SELECT name FROM people WHERE substr(name, 1, 1) = 'A'
-
-    References:
-        https://www.sqlite.org/lang_expr.html#the_like_glob_regexp_match_and_extract_operators
-        https://www.postgresql.org/docs/current/functions-matching.html
-    """
-
-    name = "glob-on-postgres"
-    title = "GLOB, REGEXP and MATCH are unknown to PostgreSQL"
-    instead = "LIKE with % and _, or ~ on PostgreSQL in a branch"
-    kinds = frozenset({"error", "outcome"})
-    specimens = (
-        Specimen(["SELECT name FROM people WHERE name GLOB 'A*'"], _NAMES),
-        Specimen([("SELECT name FROM people WHERE name NOT GLOB ?", ("A*",))], _NAMES),
-    )
-    near_misses = (Specimen(["SELECT name FROM people WHERE substr(name, 1, 1) = 'A'"], _NAMES),)
-
-    def matches(self, evidence: Evidence) -> bool:
-        if sole_error(evidence, "postgres", "42601", "42703", "42883") is None:
-            return False
-        return re.search(r"\s(GLOB|REGEXP|MATCH)\s+[^\s,]", bare(evidence.sql("postgres")), re.I) is not None
-
-
 # ------------------------------------------------------------------------------------- collation and case
 
 
@@ -353,9 +52,9 @@ def _sort_terms(evidence: Evidence) -> list[Any]:
 
 
 def _byte_order(values: list[str]) -> bool:
-    return all(a <= b for a, b in zip(values, values[1:], strict=False)) or all(
-        a >= b for a, b in zip(values, values[1:], strict=False)
-    )
+    """Return whether the texts rise, or fall, by their bytes."""
+    steps = list(itertools.pairwise(values))
+    return all(a <= b for a, b in steps) or all(a >= b for a, b in steps)
 
 
 class CollationOrder(Rule):
@@ -417,13 +116,22 @@ class CollationOrder(Rule):
         for key in shape.keys:
             if key.column is None or evidence.kind == "rows":
                 continue
-            sides = [[row[key.column] for row in s.values if row[key.column] is not None] for s in (sqlite, postgres)]
+            sides = [
+                [row[key.column] for row in s.values if row[key.column] is not None]
+                for s in (sqlite, postgres)
+            ]
             if not all(isinstance(value, str) for side in sides for value in side):
                 return False
             if sides[0] != sides[1]:
                 column = postgres.columns[key.column].lower() if postgres.columns else ""
-                stored = [row[column] for row in stored_rows(evidence, evidence.text) if isinstance(row.get(column), str)]
-                return _byte_order(sides[0]) != _byte_order(sides[1]) or self._case([*sides[0], *sides[1], *stored])
+                stored = [
+                    row[column]
+                    for row in stored_rows(evidence, evidence.text)
+                    if isinstance(row.get(column), str)
+                ]
+                return _byte_order(sides[0]) != _byte_order(sides[1]) or self._case(
+                    [*sides[0], *sides[1], *stored]
+                )
         return self._hidden_key(evidence, shape)
 
     def _hidden_key(self, evidence: Evidence, shape: syntax.Shape) -> bool:
@@ -453,7 +161,9 @@ class CollationOrder(Rule):
             for column in node.find_all(exp.Column):
                 values = {row.get(column.name.lower()) for row in stored_rows(evidence, evidence.text)}
                 texts = [value for value in values if isinstance(value, str)]
-                found = [evidence.column(column.name, b, sorted(syntax.tables(evidence.text))) for b in BACKENDS]
+                found = [
+                    evidence.column(column.name, b, sorted(syntax.tables(evidence.text))) for b in BACKENDS
+                ]
                 if len(texts) > 1 and self._case(texts) and any(one and one.collation for one in found):
                     return True
         return False
@@ -508,7 +218,9 @@ class CollateNocase(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        if said(sole_error(evidence, "postgres", "42704"), r'collation "\w+" (for encoding .* )?does not exist'):
+        if said(
+            sole_error(evidence, "postgres", "42704"), r'collation "\w+" (for encoding .* )?does not exist'
+        ):
             return True
         folded = self._folded_columns(evidence)
         if not folded:
@@ -517,7 +229,12 @@ class CollateNocase(Rule):
             failure = sole_error(evidence, "sqlite")
             found = said(failure, r"UNIQUE constraint failed: (.*)")
             return found is not None and any(f".{name}" in found[1].lower() for name in folded)
-        values = [value for row in stored_rows(evidence, self._text(evidence)) for n, value in row.items() if n in folded]
+        values = [
+            value
+            for row in stored_rows(evidence, self._text(evidence))
+            for n, value in row.items()
+            if n in folded
+        ]
         words = set(re.findall(r"'([^']+)'", self._text(evidence)))
         for statement in suspects(evidence, "sqlite"):
             for query in queries(statement, "sqlite"):
@@ -543,7 +260,9 @@ class CollateNocase(Rule):
                     found.add(column.name.lower())
         for node in evidence.find(exp.Collate):
             found |= {column.name.lower() for column in node.find_all(exp.Column)}
-        if not re.search(r"\b(WHERE|DISTINCT|GROUP|IN|INSERT|JOIN|UPDATE|UNION)\b", self._text(evidence), re.I):
+        if not re.search(
+            r"\b(WHERE|DISTINCT|GROUP|IN|INSERT|JOIN|UPDATE|UNION)\b", self._text(evidence), re.I
+        ):
             return set()
         return found
 
@@ -595,7 +314,14 @@ class CaseBeyondAscii(Rule):
             return False
         if any(isinstance(p.sqlite, str) and isinstance(p.postgres, str) for p in pairs(evidence)):
             return explained(evidence, self._folded)
-        wanted = [v for b in BACKENDS for s in suspects(evidence, b) for q in queries(s, b) for p in q.sets for v in p.values()]
+        wanted = [
+            v
+            for b in BACKENDS
+            for s in suspects(evidence, b)
+            for q in queries(s, b)
+            for p in q.sets
+            for v in p.values()
+        ]
         wanted += [literal for text in texts for literal in re.findall(r"'([^']*)'", text)]
         stored = (v for text in texts[:1] for row in stored_rows(evidence, text) for v in row.values())
         known = [v for v in (*wanted, *stored) if isinstance(v, str) and _beyond(v)]
@@ -671,7 +397,9 @@ class CharPadding(Rule):
     def _padded(self, evidence: Evidence, pair: Pair) -> bool:
         if not isinstance(pair.sqlite, str) or not isinstance(pair.postgres, str):
             return False
-        return pair.sqlite.rstrip(" ") == pair.postgres.rstrip(" ") and "char" in families(evidence, pair.column)
+        return pair.sqlite.rstrip(" ") == pair.postgres.rstrip(" ") and "char" in families(
+            evidence, pair.column
+        )
 
 
 class DeclaredLength(Rule):
@@ -780,7 +508,9 @@ class SubstrStart(Rule):
         Specimen(["SELECT substr(code, 2, -1) FROM parts"], _PARTS),
         Specimen(["UPDATE parts SET code = substring(code, -2, 2)", "COMMIT"], _PARTS),
     )
-    near_misses = (Specimen(["SELECT substr(code, length(code) - 1, 2), substr(code, 0, 2) FROM parts"], _PARTS),)
+    near_misses = (
+        Specimen(["SELECT substr(code, length(code) - 1, 2), substr(code, 0, 2) FROM parts"], _PARTS),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind in ("error", "outcome"):
@@ -790,7 +520,10 @@ class SubstrStart(Rule):
         for statement in suspects(evidence, "sqlite"):
             for query in queries(statement, "sqlite"):
                 for node in query.tree.find_all(exp.Substring):
-                    if any(self._below(node.args.get(part), query, limit) for part, limit in (("start", 1), ("length", 0))):
+                    if any(
+                        self._below(node.args.get(part), query, limit)
+                        for part, limit in (("start", 1), ("length", 0))
+                    ):
                         return True
         return False
 
@@ -833,7 +566,9 @@ class ConcatNumbers(Rule):
     title = "|| of values that are not text fails on PostgreSQL"
     instead = "CAST(a AS TEXT) || CAST(b AS TEXT)"
     kinds = frozenset({"error", "outcome"})
-    _PERIODS = "CREATE TABLE periods (id INTEGER PRIMARY KEY, month INTEGER); INSERT INTO periods VALUES (1, 5);"
+    _PERIODS = (
+        "CREATE TABLE periods (id INTEGER PRIMARY KEY, month INTEGER); INSERT INTO periods VALUES (1, 5);"
+    )
     specimens = (
         Specimen(["SELECT id || month FROM periods"], _PERIODS),
         Specimen([("SELECT id || ? FROM periods", (7,))], _PERIODS),
@@ -869,14 +604,23 @@ class ConcatNull(Rule):
     title = "concat() ignores NULL, || does not"
     instead = "coalesce(a, '') || coalesce(b, '') on both"
     kinds = frozenset({"rows", "state", "order"})
-    _FULL = "CREATE TABLE full_names (id INTEGER, first TEXT, last TEXT); INSERT INTO full_names VALUES (1, 'Ada', NULL);"
+    _FULL = (
+        "CREATE TABLE full_names (id INTEGER, first TEXT, last TEXT); INSERT INTO full_names"
+        " VALUES (1, 'Ada', NULL);"
+    )
     specimens = (
-        Specimen([{"sqlite": "SELECT first || last AS n FROM full_names", "postgres": "SELECT concat(first, last) AS n FROM full_names"}], _FULL),
+        Specimen([{"sqlite": "SELECT first || last AS n FROM full_names", "postgres": "SELECT concat(first, last) AS"
+            " n FROM full_names"}], _FULL),
     )  # fmt: skip
-    near_misses = (Specimen(["SELECT coalesce(first, '') || coalesce(last, '') AS n FROM full_names"], _FULL),)
+    near_misses = (
+        Specimen(["SELECT coalesce(first, '') || coalesce(last, '') AS n FROM full_names"], _FULL),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
-        sides = [any(calls(s.sql, "concat", "concat_ws", "format") for s in suspects(evidence, b)) for b in BACKENDS]
+        sides = [
+            any(calls(s.sql, "concat", "concat_ws", "format") for s in suspects(evidence, b))
+            for b in BACKENDS
+        ]
         if sides[0] == sides[1]:
             return False
         plain = BACKENDS[sides.index(False)]
@@ -921,7 +665,10 @@ class NumberAsText(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         texts = [s.sql for b in BACKENDS for s in suspects(evidence, b)]
-        if not any(re.search(r"\|\||::\s*(text|varchar)|\bCAST\s*\(.*\bAS\s+(TEXT|VARCHAR)", t, re.I | re.S) for t in texts):
+        if not any(
+            re.search(r"\|\||::\s*(text|varchar)|\bCAST\s*\(.*\bAS\s+(TEXT|VARCHAR)", t, re.I | re.S)
+            for t in texts
+        ):
             return False
         return explained(evidence, lambda p: _same_reading(p.sqlite, p.postgres))
 
@@ -987,5 +734,7 @@ class StandardTextSyntax(Rule):
         keyword = r"\b(substring|overlay)\s*\([^()]*(\([^()]*\)[^()]*)*\b(FROM|PLACING|FOR|SIMILAR)\b"
         if re.search(keyword, text, re.I) or re.search(r"\bposition\s*\([^()]*\bIN\b", text, re.I):
             return True
-        return re.search(r"\btrim\s*\(\s*(BOTH|LEADING|TRAILING)\b|\btrim\s*\([^()]*\bFROM\b", text, re.I) is not None
-
+        return (
+            re.search(r"\btrim\s*\(\s*(BOTH|LEADING|TRAILING)\b|\btrim\s*\([^()]*\bFROM\b", text, re.I)
+            is not None
+        )
