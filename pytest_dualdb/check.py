@@ -54,12 +54,15 @@ def postgres_database(server: Server) -> Iterator[str]:
     """Make an empty database, give its connection string, and drop it; no other database is written to."""
     import psycopg2
 
+    from pytest_dualdb.backends.postgres import claim
+
     name = f"dualdb_{secrets.token_hex(4)}_check"
     with contextlib.closing(
         psycopg2.connect(server.dsn(server.maintenance), connect_timeout=CONNECT_SECONDS)
     ) as admin:
         admin.autocommit = True
         cursor = admin.cursor()
+        claim(cursor, name)
         try:
             # within the try: an interrupt that comes now is raised when the database is there
             cursor.execute(f"CREATE DATABASE {name} {server.database_options or 'TEMPLATE template0'}")

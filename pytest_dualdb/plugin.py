@@ -77,6 +77,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
         # an application's early `from sqlite3 import connect` must get ours
         recorded.intercept()
+    if settings.env and "PYTEST_XDIST_WORKER" not in os.environ:
+        early_config.stash[_HALVES] = halves = Halves(early_config, settings, None)
+        halves.set_environment()
 
 
 def _resolve(pytest_config: pytest.Config, options: Any) -> config.Settings:
@@ -99,8 +102,11 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     settings = config.stash.get(_SETTINGS, None) or _resolve(config, config.option)
     given = getattr(config, "workerinput", {}).get("dualdb")
-    halves = Halves(config, settings, given)
-    config.stash[_HALVES] = halves
+    halves = config.stash.get(_HALVES, None)
+    if halves is None:
+        config.stash[_HALVES] = halves = Halves(config, settings, given)
+        if settings.env:
+            halves.set_environment()
     config.pluginmanager.register(halves, "dualdb-halves")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config, settings, halves), "dualdb-controller")
@@ -144,6 +150,13 @@ class Halves:
         self.run = given["run"] if given else secrets.token_hex(4)
         self.server = ServerSource(settings, given["server"] if given else None)
         self._worker: Worker | None = None
+        self._before: dict[str, str | None] = {}
+
+    def set_environment(self) -> None:
+        """Set the variables of `dualdb_env` for what is imported before the first half: its own values."""
+        variables = self.worker.first_environment()
+        self._before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
 
     @property
     def worker(self) -> Worker:
@@ -230,6 +243,7 @@ class Halves:
     def pytest_unconfigure(self) -> None:
         if self._worker is not None:
             self._worker.close()
+            self._worker.restore_environment(self._before)
         self.server.stop()
 
 

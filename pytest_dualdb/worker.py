@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -44,9 +46,11 @@ class Worker:
         self.name = name
         self._server = server
         self._setup = setup
+        self._made: dict[Name, Backend] = {}
         self._backends: dict[Name, Backend] = {}
         self._failed: dict[Name, Exception] = {}
         self._sent: set[Name] = set()
+        self._removers: list[subprocess.Popen[bytes]] = []
 
     def backend(self, name: Name) -> Backend:
         """Return the worker's databases of that kind, with the template built. Raises what that raised."""
@@ -61,9 +65,25 @@ class Worker:
                 raise
         return self._backends[name]
 
+    def first_environment(self) -> dict[str, str]:
+        """Return the variables of ``dualdb_env`` for the first half, before there is a template."""
+        name = self.settings.backends[0]
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self.environment(self._made[name])
+
+    @staticmethod
+    def restore_environment(before: Mapping[str, str | None]) -> None:
+        """Put environment variables back to what they were."""
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
     def _open(self, name: Name) -> Backend:
         files = self.settings.schema_files(name)
-        backend = self._make(name)
+        backend = self._made.pop(name, None) or self._make(name)
         try:
             backend.build(lambda: self._build(backend, files))
         except BaseException:
@@ -78,6 +98,7 @@ class Worker:
             from pytest_dualdb.recorder import sqlite3 as recorded
 
             folder, in_memory = database_folder(self.name)
+            self._removers.append(remove_with_us(folder))
             backend: Backend = SQLiteBackend(folder, isolation, durable_folder=not in_memory)
             recorded.redirects = {
                 os.path.realpath(self.settings.rootdir / path): backend.address.path
@@ -140,9 +161,13 @@ class Worker:
         backend.close()
 
     def close(self) -> None:
-        for backend in self._backends.values():
+        for backend in (*self._backends.values(), *self._made.values()):
             backend.close()
         self._backends.clear()
+        self._made.clear()
+        for remover in self._removers:
+            remover.communicate()
+        self._removers.clear()
 
 
 class Half:
@@ -162,7 +187,7 @@ class Half:
     def finish(self) -> None:
         """Stop recording, end what the test left open, and read what it left behind."""
         activate(None)
-        _restore(self._before)
+        self._worker.restore_environment(self._before)
         self.database._close()
         statements = self.recorder.statements()
         bypasses = tuple(entry.freeze() for entry in self.recorder.bypasses)
@@ -196,14 +221,6 @@ class Half:
         return Recording(backend=self.backend.name, **self._found, **facts)
 
 
-def _restore(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
 def database_folder(name: str) -> tuple[Path, bool]:
     """Make a folder of our own for database files; say whether it is in memory."""
     try:
@@ -212,6 +229,23 @@ def database_folder(name: str) -> tuple[Path, bool]:
         in_memory = False
     base = str(_MEMORY) if in_memory else None
     return Path(tempfile.mkdtemp(prefix=f"dualdb-{name}-", dir=base)), in_memory
+
+
+def remove_with_us(folder: Path) -> subprocess.Popen[bytes]:
+    """Have a folder removed when this process ends in whatever way, also when it is killed.
+
+    A process of its own waits on a pipe that only we hold: that it is closed means that we are gone.
+    """
+    if os.name == "nt":
+        program = [sys.executable, "-I", "-S", "-c", _REMOVE, str(folder)]
+    else:
+        program = ["/bin/sh", "-c", 'read -r _; rm -rf -- "$1"', "sh", str(folder)]
+    return subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+_REMOVE = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 
 
 def _shown(path: Path, settings: Settings) -> str:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -446,12 +446,12 @@ def places(folder: Path, count: int = 1) -> Places:
 
 
 @contextlib.contextmanager
-def started(projects: Projects, *arguments: str, variables: Mapping[str, str]) -> Iterator[tuple[Any, Path]]:
+def started(projects: Projects, *arguments: str) -> Iterator[tuple[Any, Path]]:
     """Start a run that waits within its tests; give its process and folder."""
     folder = projects.copy("server")
     process = subprocess.Popen(
         command("--db=both", "--db-postgres=" + OWN, *arguments), cwd=folder,
-        env=environment({**variables, "WAIT": "1"}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=environment({"WAIT": "1"}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         encoding="utf-8", stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
@@ -474,7 +474,8 @@ def gone(found: Places, seconds: float = 10) -> list[str]:
     return found.left()
 
 
-OWN = next((name for name in [os.environ.get("DUALDB_POSTGRES", "")] if name and "/" not in name and "=" not in name), "auto")
+_WISH = os.environ.get("DUALDB_POSTGRES") or "auto"
+OWN = "auto" if "/" in _WISH or "=" in _WISH else _WISH
 """A source that starts a server of its own, also where the tests' server is a given one."""
 
 
@@ -498,7 +499,7 @@ def test_server_and_databases_are_gone_after_the_run(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["n0", "n2"])
 def test_interrupted_run_leaves_nothing_and_still_reports(projects: Projects, workers: tuple[str, ...]) -> None:
-    with started(projects, *workers, variables={}) as (process, folder):
+    with started(projects, *workers) as (process, folder):
         found = places(folder)
         assert len(found.left()) >= 3
         os.killpg(process.pid, signal.SIGINT)
@@ -514,12 +515,13 @@ def test_interrupted_run_leaves_nothing_and_still_reports(projects: Projects, wo
 def test_killed_run_leaves_no_process_and_no_folder_of_the_server(
     projects: Projects, workers: tuple[str, ...]
 ) -> None:
-    with started(projects, *workers, variables={}) as (process, folder):
+    with started(projects, *workers) as (process, folder):
         found = places(folder)
-        assert len(found.left()) >= 3
+        server = Places(found.processes, tuple(path for path in found.paths if path.endswith("data")))
+        assert len(server.left()) >= 3
         process.kill()
         process.communicate(timeout=30)
-    assert gone(found) == []
+    assert gone(server) == []
 
 
 def test_a_given_server_keeps_nothing_of_the_run(projects: Projects, postgres_server: Server) -> None:

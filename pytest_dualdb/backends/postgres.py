@@ -7,6 +7,7 @@ serves to create those and nothing else.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from pytest_dualdb.recording import (
 )
 from pytest_dualdb.server import Server
 
+_VACUUM_EVERY = 500
+"""Halves after which the dead rows that resets leave in pg_class are removed: each takes a millisecond then."""
 _SETTLE = 0.5
 """Seconds to wait for backends that are on their way out before they are ended."""
 
@@ -60,16 +63,21 @@ class PostgresBackend:
         self._catalog = Catalog()
         self._state: dict[str, TableState] = {}
         self._created: list[str] = []
+        self._resets = 0
         self._readers: dict[str, _Reader] = {}
         recorded.owns = lambda name: name == self.own
         self._undo = recorded.intercept()
+        if not server.owned:
+            with self._administration().cursor() as cursor:
+                claim(cursor, database)
+                remove_leftovers(cursor)
 
     # ------------------------------------------------------------------------------------------- lifecycle
 
     def build(self, setup: Callable[[], None]) -> None:
         for database in (self.own, self.template):
             self._run(f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
-        self._create(self.own, "template0")
+        self._create(self.own)
         setup()
         self._catalog = self._read_catalog()
         self._state = {
@@ -91,9 +99,12 @@ class PostgresBackend:
     def _is_superuser(self) -> bool:
         return bool(self._connected().info.parameter_status("is_superuser") == "on")
 
-    def _create(self, database: str, template: str) -> None:
+    def _create(self, database: str, template: str = "") -> None:
+        """Make a database: from one of ours, or empty, with the collation that was asked for."""
+        options = f"TEMPLATE {quoted(template)}" if template else self.server.database_options or "TEMPLATE template0"
+        # copying files beats writing the copy to the log, and is the only way there was before 15
         strategy = " STRATEGY file_copy" if self.server.version_number >= 150000 else ""
-        self._run(f"CREATE DATABASE {quoted(database)} TEMPLATE {quoted(template)}{strategy}")
+        self._run(f"CREATE DATABASE {quoted(database)} {options}{strategy}")
         self._created.append(database)
 
     def _clone(self) -> None:
@@ -125,6 +136,10 @@ class PostgresBackend:
         self._settle()
         if self._dirty:
             self.reset()
+        if self._resets >= _VACUUM_EVERY:
+            self._resets = 0
+            with self._connected().cursor() as cursor:
+                cursor.execute("VACUUM pg_class")
 
     def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
         leaks = self._end_sessions()
@@ -218,6 +233,7 @@ class PostgresBackend:
         if self._restorer is None:
             self._restorer = recorded.native_connect(self.address.dsn, async_=1)
             wait_select(self._restorer)
+        self._resets += 1
         self._sent = self._restorer.cursor()
         self._sent.execute(restore.script(self._base, change))
 
@@ -239,6 +255,7 @@ class PostgresBackend:
 
     def reset(self) -> None:
         self._settle()
+        self._resets += 1
         if self._dirty and self._base is not None and self._stale is not None and not self._stale.clone:
             with contextlib.suppress(psycopg2.Error):
                 self._base = restore.restore(self._connected(), self._base, self._stale)
@@ -270,11 +287,15 @@ class PostgresBackend:
             self._admin.autocommit = True
         return self._admin
 
-    def _run(self, sql: str) -> None:
+    def _administration(self) -> Any:
+        """Return the connection from which databases are made and dropped."""
         if self._maintenance is None or self._maintenance.closed:
             self._maintenance = recorded.native_connect(self.server.dsn(self.server.maintenance))
             self._maintenance.autocommit = True
-        with self._maintenance.cursor() as cursor:
+        return self._maintenance
+
+    def _run(self, sql: str) -> None:
+        with self._administration().cursor() as cursor:
             cursor.execute(sql)
 
     def run_script(self, sql: str) -> None:
@@ -288,7 +309,7 @@ class PostgresBackend:
 
     def try_statements(self, statements: Sequence[str]) -> list[Exception | None]:
         name = f"{self.own}_scratch"
-        self._create(name, "template0")
+        self._create(name)
         connection = recorded.native_connect(self.server.dsn(name))
         connection.autocommit = True
         found: list[Exception | None] = []
@@ -367,6 +388,39 @@ class PostgresBackend:
     def _read_catalog(self) -> Catalog:
         with self._connected().cursor() as cursor:
             return read_catalog(cursor)
+
+
+_LOCK = 0x6475616C
+_OURS = re.compile(r"dualdb_([0-9a-f]{8})_\w+")
+
+
+def claim(cursor: Any, database: str) -> None:
+    """Mark a run's databases on a given server as in use, for as long as the cursor's session lives."""
+    cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_LOCK, _lock_key(database)))
+
+
+def remove_leftovers(cursor: Any) -> None:
+    """Drop the databases of runs that are dead: made by this role, used by nobody, claimed by nobody."""
+    cursor.execute(
+        "SELECT datname FROM pg_database d WHERE datname ~ '^dualdb_[0-9a-f]{8}_' AND datdba = current_user::regrole"
+        " AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
+    )
+    for (database,) in cursor.fetchall():
+        if not _OURS.fullmatch(database):
+            continue
+        key = (_LOCK, _lock_key(database))
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
+        if cursor.fetchone()[0]:
+            # another run that cleans up may be faster, or a user may look at it
+            with contextlib.suppress(psycopg2.Error):
+                cursor.execute(f"DROP DATABASE IF EXISTS {quoted(database)}")
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+
+
+def _lock_key(database: str) -> int:
+    match = _OURS.fullmatch(database)
+    assert match is not None, database
+    return int(match[1], 16) - (1 << 31)
 
 
 @dataclass(frozen=True, slots=True)

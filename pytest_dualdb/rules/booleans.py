@@ -15,6 +15,7 @@ from pytest_dualdb.rules.facts import (
     is_number,
     missing_function,
     missing_operator,
+    observed_leaves,
     pairs,
     said,
     sole_error,
@@ -294,17 +295,28 @@ class BooleanType(Rule):
     name = "boolean-as-integer"
     title = "booleans are int on SQLite, bool on PostgreSQL"
     instead = "bool(value) where rows become objects"
-    kinds = frozenset({"type"})
+    kinds = frozenset({"type", "observed"})
     specimens = (
         Specimen(["SELECT active FROM accounts"], _ACCOUNTS),
         Specimen(["SELECT visits > 1 FROM accounts"], _ACCOUNTS),
+        Specimen(
+            [lambda db: db.observe("body", str(db.fetchone("SELECT active FROM accounts")[0]))], _ACCOUNTS
+        ),
     )
     near_misses = (Specimen(["SELECT CASE WHEN active THEN 1 ELSE 0 END FROM accounts"], _ACCOUNTS),)
 
     def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "observed":
+            found = observed_leaves(evidence)
+            return bool(found) and all(
+                str(b).lower() in _NUMBER_OF and _NUMBER_OF[str(b).lower()] == str(a) for a, b in found
+            )
         return any(isinstance(p.postgres, bool) and is_number(p.sqlite) for p in pairs(evidence)) or bool(
             said_types(evidence, "int", "bool")
         )
+
+
+_NUMBER_OF = {"true": "1", "false": "0"}
 
 
 def said_types(evidence: Evidence, sqlite: str, postgres: str) -> bool:

@@ -292,7 +292,7 @@ class ExecuteReturnsCursor(Rule):
     Instead:
         Two steps: ``cursor.execute("SELECT code FROM item")``, then ``cursor.fetchall()``.
     References:
-        https://peps.python.org/pep-0249/#execute
+        https://peps.python.org/pep-0249/#cursor-methods
         https://docs.python.org/3/library/sqlite3.html#sqlite3.Cursor.execute
         https://www.psycopg.org/docs/cursor.html#cursor.execute
     """
@@ -391,8 +391,8 @@ class NoResultsToFetch(Rule):
         Fetch only if ``cursor.description`` is not None, or ask for rows:
         ``UPDATE item SET code = 'b' WHERE id = 1 RETURNING code``.
     References:
-        https://peps.python.org/pep-0249/#fetchone
-        https://www.psycopg.org/docs/cursor.html#fetch
+        https://peps.python.org/pep-0249/#cursor-methods
+        https://www.psycopg.org/docs/cursor.html
     """
 
     name = "no-results-to-fetch"

@@ -34,7 +34,7 @@ class RowAccess(Rule):
     """
 
     name = "row-access"
-    title = "row read by index where it is a mapping, or by name where it is a tuple"
+    title = "row read by index or name where its kind takes the other only"
     instead = "sqlite3.Row and psycopg2.extras.DictCursor, which take both"
     kinds = frozenset({"outcome"})
     priority = 20

@@ -7,6 +7,7 @@ recordings; no function here knows a rule.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -308,6 +309,37 @@ def single(evidence: Evidence) -> bool:
     if difference is None:
         return False
     return len(difference.only_sqlite) == len(difference.only_postgres) == 1 == len(difference.columns)
+
+
+def leaves(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the values that differ inside two nested values, such as the bodies of two responses.
+
+    Two texts that are JSON documents count as what they hold; lists of different length yield nothing.
+    """
+    if same_value(left, right) and type(left) is type(right):
+        return
+    if isinstance(left, str) and isinstance(right, str) and left[:1] in ("{", "[") and right[:1] == left[:1]:
+        try:
+            left, right = json.loads(left), json.loads(right)
+        except ValueError:
+            yield left, right
+            return
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        for key in left.keys() & right.keys():
+            yield from leaves(left[key], right[key])
+    elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        if len(left) == len(right):
+            for one, other in zip(left, right, strict=True):
+                yield from leaves(one, other)
+    else:
+        yield left, right
+
+
+def observed_leaves(evidence: Evidence) -> list[tuple[Any, Any]]:
+    """Return the differing values inside an observed value; empty for another kind of divergence."""
+    if evidence.kind != "observed":
+        return []
+    return [leaf for pair in pairs(evidence) for leaf in leaves(pair.sqlite, pair.postgres)]
 
 
 def declared(evidence: Evidence, column: str, backend: Backend) -> list[Column]:

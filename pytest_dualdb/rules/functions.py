@@ -318,6 +318,7 @@ class AggregatedOrder(Rule):
             and sorted(re.split(r"\W+", p.sqlite)) == sorted(re.split(r"\W+", p.postgres))
             for p in pairs(evidence)
         ) or any(
-            isinstance(p.postgres, list) and sorted(map(str, p.postgres)) == sorted(re.findall(r"[^\[\]\",\s]+", str(p.sqlite)))
+            isinstance(p.postgres, list)
+            and sorted(map(str, p.postgres)) == sorted(re.findall(r"[^\[\]\",\s]+", str(p.sqlite)))
             for p in pairs(evidence)
         )  # fmt: skip

@@ -339,7 +339,8 @@ class PostgresQuery(Rule):
         A window function for DISTINCT ON and LATERAL, UNION ALL for the levels of ROLLUP:
 
             SELECT city, amount FROM (
-                SELECT city, amount, row_number() OVER (PARTITION BY city ORDER BY amount DESC, id) AS place FROM sales
+                SELECT city, amount, row_number() OVER (PARTITION BY city ORDER BY amount DESC, id) AS place
+                FROM sales
             ) AS ranked WHERE place = 1
 
     References:

@@ -13,9 +13,16 @@ from pytest_dualdb.rules.facts import OTHER, bare, near, pairs, said, sole_error
 
 ERRORS = frozenset({"error", "outcome"})
 _USERS = "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO users VALUES (1, 'Ada');"
-_MIXED = 'CREATE TABLE "Users" ("userId" INTEGER PRIMARY KEY, "fullName" TEXT); INSERT INTO "Users" VALUES (1, \'Ada\');'
+_MIXED = (
+    'CREATE TABLE "Users" ("userId" INTEGER PRIMARY KEY, "fullName" TEXT); INSERT INTO "Users"'
+    " VALUES (1, 'Ada');"
+)
 
-_MISSING = r'(?:relation|column|table|constraint|index) "?(?:\w+"?\."?)?([^".]+)"?(?: of relation "?[^"]+"?)? does not exist|missing FROM-clause entry for table "([^"]+)"'
+_MISSING = (
+    r"(?:relation|column|table|constraint|"
+    r'index) "?(?:\w+"?\."?)?([^".]+)"?(?: of relation "?[^"]+"?)? does not exist|'
+    r'missing FROM-clause entry for table "([^"]+)"'
+)
 
 
 def _missing_name(evidence: Evidence) -> str | None:
@@ -92,8 +99,8 @@ class DoubleQuotedLiteral(Rule):
     """Text in double quotes.
 
     What differs:
-        SQLite takes "active" for the text active when there is no such column; PostgreSQL fails (42703, column
-        "active" does not exist).
+        SQLite takes "active" for the text active when there is no such column; PostgreSQL fails (42703,
+        column "active" does not exist).
 
     Why:
         Double quotes are for names. SQLite forgives a wrong name for compatibility with old MySQL, which also
@@ -143,11 +150,12 @@ class OtherQuotes(Rule):
     """Names in backticks, in brackets, or in single quotes.
 
     What differs:
-        SQLite takes `name`, [name] and, where no text can stand, 'name'; PostgreSQL fails (42601, syntax error).
+        SQLite takes `name`, [name] and, where no text can stand, 'name'; PostgreSQL fails (42601, syntax
+        error).
 
     Why:
-        They are the quotes of MySQL, SQL Server and Access, which SQLite accepts for compatibility. The standard
-        has double quotes for names.
+        They are the quotes of MySQL, SQL Server and Access, which SQLite accepts for compatibility. The
+        standard has double quotes for names.
 
     Instead:
         No quotes, or double quotes:
@@ -187,7 +195,8 @@ class OtherQuotes(Rule):
             return re.search(r"\[[A-Za-z_][\w ]*\]", text) is not None
         token = near(failure) or ""
         return token.startswith("'") and re.search(
-            r"(\bAS|\bFROM|\bJOIN|\bINTO|\bUPDATE|\bTABLE|\bEXISTS|\bINDEX|\bON|\bSET|\bCOLUMN|[\w\")]\s*\(|,)\s*''", text, re.I
+            r"(\bAS|\bFROM|\bJOIN|\bINTO|\bUPDATE|\bTABLE|\bEXISTS|\bINDEX|\bON|\bSET|\bCOLUMN|"
+                r"[\w\")]\s*\(|,)\s*''", text, re.I
         ) is not None  # fmt: skip
 
 
@@ -441,13 +450,13 @@ class UserKeyword(Rule):
     """A column or table called user (or another word that PostgreSQL takes for a function).
 
     What differs:
-        Unquoted, user is the name of the connected role on PostgreSQL, without any error: SELECT user FROM logins
-        returns 'postgres' for each row, WHERE user = ? finds nothing, FROM user is one row of the role. SQLite
-        reads the column.
+        Unquoted, user is the name of the connected role on PostgreSQL, without any error: SELECT user FROM
+        logins returns 'postgres' for each row, WHERE user = ? finds nothing, FROM user is one row of the
+        role. SQLite reads the column.
 
     Why:
-        user, current_user, session_user and current_role are functions without brackets in the standard. SQLite
-        does not know them.
+        user, current_user, session_user and current_role are functions without brackets in the standard.
+        SQLite does not know them.
 
     Instead:
         Double quotes, a table name before it, or another name:
@@ -464,7 +473,10 @@ class UserKeyword(Rule):
     instead = 'table.user, "user", or another name'
     kinds = frozenset({"rows", "state", "order", "rowcount", "columns", "error", "type"})
     priority = 8
-    _LOGINS = "CREATE TABLE logins (id INTEGER PRIMARY KEY, \"user\" TEXT); INSERT INTO logins VALUES (1, 'ada'), (2, 'bo');"
+    _LOGINS = (
+        'CREATE TABLE logins (id INTEGER PRIMARY KEY, "user" TEXT); INSERT INTO logins'
+        " VALUES (1, 'ada'), (2, 'bo');"
+    )
     specimens = (
         Specimen(["SELECT user FROM logins ORDER BY id"], _LOGINS),
         Specimen([("SELECT id FROM logins WHERE user = ?", ("ada",))], _LOGINS),
@@ -480,7 +492,10 @@ class UserKeyword(Rule):
         if evidence.kind == "error":
             return False
         known = {name.lower() for name in _known_names(evidence, "sqlite")}
-        word = r"(?<![.\"\w`\[:@$])(user|current_user|session_user|current_role|current_catalog)(?![\"\w`\]]|\s*\()"
+        word = (
+            r"(?<![.\"\w`\[:@$])(user|current_user|session_user|current_role|"
+            r"current_catalog)(?![\"\w`\]]|\s*\()"
+        )
         for backend in BACKENDS:
             for statement in suspects(evidence, backend):
                 found = {one.lower() for one in re.findall(word, bare(statement.sql), re.I)}
@@ -493,8 +508,8 @@ class LongName(Rule):
     """A name of more than 63 bytes.
 
     What differs:
-        PostgreSQL cuts it to 63 bytes, with a notice only: two names with the same beginning become one (42P07,
-        42701), and the column of a result has another name. SQLite keeps the whole name.
+        PostgreSQL cuts it to 63 bytes, with a notice only: two names with the same beginning become one
+        (42P07, 42701), and the column of a result has another name. SQLite keeps the whole name.
 
     Why:
         Names in PostgreSQL's catalog have a fixed width (NAMEDATALEN - 1).
@@ -546,13 +561,13 @@ class ExpressionName(Rule):
     """The column name of an expression without an alias, or an alias with capitals.
 
     What differs:
-        count(*) is called "count(*)" on SQLite and "count" on PostgreSQL, max(n) "max(n)" and "max", n + 1 "n + 1"
-        and "?column?"; an unquoted alias userId arrives as userid. Rows that are read by name, as dict or by a row
-        factory, miss the key on one side.
+        count(*) is called "count(*)" on SQLite and "count" on PostgreSQL, max(n) "max(n)" and "max", n + 1
+        "n + 1" and "?column?"; an unquoted alias userId arrives as userid. Rows that are read by name, as
+        dict or by a row factory, miss the key on one side.
 
     Why:
-        The standard leaves the names of expressions to the database. PostgreSQL folds unquoted aliases to small
-        letters.
+        The standard leaves the names of expressions to the database. PostgreSQL folds unquoted aliases to
+        small letters.
 
     Instead:
         An alias in small letters:

@@ -6,6 +6,7 @@ import decimal
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
@@ -15,6 +16,7 @@ from pytest_dualdb.rules.facts import (
     differ_in_numbers,
     is_number,
     numbers_apart,
+    observed_leaves,
     pairs,
     said,
     sole_error,
@@ -223,7 +225,7 @@ class DecimalType(Rule):
     name = "decimal-type"
     title = "numbers are Decimal on PostgreSQL, float or int on SQLite"
     instead = "CAST(x AS DOUBLE PRECISION), or Decimal(str(value)) in one place"
-    kinds = frozenset({"type"})
+    kinds = frozenset({"type", "observed"})
     _ACCOUNTS = (
         "CREATE TABLE accounts (id INTEGER PRIMARY KEY, visits BIGINT, balance NUMERIC(8, 2));"
         " INSERT INTO accounts VALUES (1, 3, 2.5), (2, 4, 1.5);"
@@ -232,14 +234,33 @@ class DecimalType(Rule):
         Specimen(["SELECT sum(visits) FROM accounts"], _ACCOUNTS),
         Specimen(["SELECT balance FROM accounts ORDER BY id"], _ACCOUNTS),
         Specimen(["SELECT avg(visits) AS mean FROM accounts"], _ACCOUNTS),
+        Specimen(
+            [
+                lambda db: db.observe(
+                    "body", {"total": str(db.fetchone("SELECT sum(balance) FROM accounts")[0])}
+                )
+            ],
+            _ACCOUNTS,
+        ),
     )
     near_misses = (Specimen(["SELECT CAST(avg(visits) AS DOUBLE PRECISION) FROM accounts"], _ACCOUNTS),)
 
     def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "observed":
+            differing = observed_leaves(evidence)
+            return bool(differing) and all(_same_decimal(a, b) for a, b in differing)
         found = [
             p for p in pairs(evidence) if isinstance(p.postgres, decimal.Decimal) and is_number(p.sqlite)
         ]
         return bool(found) or re.search(r": (int|float) / Decimal", evidence.divergence.message) is not None
+
+
+def _same_decimal(left: Any, right: Any) -> bool:
+    """Return whether two texts write one number with and without trailing zeros."""
+    try:
+        return math.isclose(float(left), float(right), rel_tol=1e-12)
+    except (TypeError, ValueError):
+        return False
 
 
 class IntegerOrFloat(Rule):

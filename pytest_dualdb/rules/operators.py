@@ -88,7 +88,7 @@ class TextNumberComparison(Rule):
         return any(self._mixed(left, right, sets, evidence) for left, right, sets in _comparisons(evidence))
 
     def _mixed(self, left: Any, right: Any, sets: Mapping[str, Any], evidence: Evidence) -> bool:
-        """Return whether one operand is text that looks like a number, the other an expression that is one."""
+        """Return whether one operand is text that looks like a number, the other a numeric expression."""
         for one, other in ((left, right), (right, left)):
             try:
                 value = evaluate(one, {}, sets)

@@ -31,7 +31,7 @@ _NAMES = _PEOPLE + " INSERT INTO people VALUES (1, 'Ada'), (2, 'alan'), (3, 'Gra
 
 
 class _Pattern:
-    """One LIKE of a query: the node, the escape character if it names one, and the query that it stands in."""
+    """One LIKE: the node, the escape character if it names one, its query and that query's text."""
 
     def __init__(self, node: Any, escape: str | None, query: Query, sql: str) -> None:
         self.node, self.escape, self.query, self.sql = node, escape, query, sql

@@ -152,7 +152,7 @@ class CollationOrder(Rule):
         return False
 
     def _compares(self, evidence: Evidence) -> bool:
-        """Return whether a column that only SQLite folds is compared by size, or its least or greatest taken."""
+        """Return whether a column that only SQLite folds is compared by size, or by min and max."""
         from sqlglot import expressions as exp
 
         if evidence.kind != "rows":
@@ -609,9 +609,16 @@ class ConcatNull(Rule):
         " VALUES (1, 'Ada', NULL);"
     )
     specimens = (
-        Specimen([{"sqlite": "SELECT first || last AS n FROM full_names", "postgres": "SELECT concat(first, last) AS"
-            " n FROM full_names"}], _FULL),
-    )  # fmt: skip
+        Specimen(
+            [
+                {
+                    "sqlite": "SELECT first || last AS n FROM full_names",
+                    "postgres": "SELECT concat(first, last) AS n FROM full_names",
+                }
+            ],
+            _FULL,
+        ),
+    )
     near_misses = (
         Specimen(["SELECT coalesce(first, '') || coalesce(last, '') AS n FROM full_names"], _FULL),
     )

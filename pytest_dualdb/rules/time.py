@@ -15,6 +15,7 @@ from pytest_dualdb.rules.facts import (
     bare,
     explained,
     family,
+    observed_leaves,
     pairs,
     said,
     sole_error,
@@ -32,7 +33,7 @@ _VISITS = (
 )
 
 
-# ------------------------------------------------------------------------------------ timestamps that are text
+# ----------------------------------------------------------------------------------- timestamps that are text
 
 
 def _as_text(value: Any) -> str | None:
@@ -45,7 +46,7 @@ def _as_text(value: Any) -> str | None:
 
 
 def _texts(evidence: Evidence) -> tuple[list[str], list[str]]:
-    """Return the times that SQLite holds as text in the statement's columns, and those that it is asked for."""
+    """Return the times that SQLite holds as text in the statement's columns, and those asked for."""
     sql = evidence.sql("sqlite") or evidence.text
     tables = sorted(syntax.tables(sql) | ({evidence.divergence.table or ""} - {""}))
     names = set()
@@ -434,7 +435,8 @@ class SessionTimeZone(Rule):
     specimens = (
         Specimen(
             [{"sqlite": "SELECT 1", "postgres": "SELECT 1 FROM set_config('TimeZone', 'Asia/Tokyo', false)"},
-             ("INSERT INTO visits VALUES (?, ?)", (1, "2024-05-01 08:00:00")), "SELECT at FROM visits", "COMMIT"],
+             ("INSERT INTO visits VALUES (?, ?)", (1, "2024-05-01 08:00:00")),
+             "SELECT at FROM visits", "COMMIT"],
             _ZONED,
         ),
     )  # fmt: skip
@@ -462,7 +464,11 @@ class SessionTimeZone(Rule):
         return 0 < seconds <= 14 * 3600 and seconds % 900 == 0
 
 
-# ---------------------------------------------------------------------------------------------- now, and types
+# ------------------------------------------------------------------------------------------- Python's types
+
+
+def _iso(value: Any) -> str:
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
 class TimestampType(Rule):
@@ -490,14 +496,20 @@ class TimestampType(Rule):
     name = "timestamp-as-text"
     title = "times are str on SQLite, datetime on PostgreSQL"
     instead = "datetime.fromisoformat(value) where rows become objects"
-    kinds = frozenset({"type"})
+    kinds = frozenset({"type", "observed"})
     specimens = (
         Specimen(["SELECT at FROM visits WHERE id = 1"], _VISITS),
         Specimen(["SELECT max(day) FROM visits"], _VISITS),
+        Specimen(
+            [lambda db: db.observe("at", _iso(db.fetchone("SELECT at FROM visits WHERE id = 1")[0]))], _VISITS
+        ),
     )
     near_misses = (Specimen(["SELECT id FROM visits ORDER BY at"], _VISITS),)
 
     def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "observed":
+            found = observed_leaves(evidence)
+            return bool(found) and all(instant(a) is not None and instant(a) == instant(b) for a, b in found)
         times = (datetime.date, datetime.time, datetime.timedelta)
         if any(isinstance(p.postgres, times) and not isinstance(p.sqlite, bytes) for p in pairs(evidence)):
             return True

@@ -459,7 +459,7 @@ class TransactionNesting(Rule):
         The drivers begin transactions by themselves: psycopg2 before every statement, sqlite3 before writes.
     Instead:
         The connection's commit() and rollback(), which do nothing without a transaction, and
-        ``SAVEPOINT inner`` for a nested one.
+        ``SAVEPOINT attempt`` for a nested one.
     References:
         https://www.sqlite.org/lang_transaction.html
         https://docs.python.org/3/library/sqlite3.html#transaction-control

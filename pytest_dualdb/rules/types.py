@@ -249,7 +249,9 @@ class MixedTypes(Rule):
         Specimen(["UPDATE visits SET count = name"], _VISITS),
     )
     near_misses = (
-        Specimen(["SELECT CAST(count AS TEXT) FROM visits UNION SELECT name FROM visits"], _VISITS),
+        Specimen(
+            ["SELECT CAST(count AS TEXT) FROM visits UNION SELECT name FROM visits ORDER BY 1"], _VISITS
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
