@@ -9,8 +9,11 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any, Literal
+from uuid import UUID
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import (
@@ -54,7 +57,8 @@ class Divergence:
     """One place where the halves differ.
 
     ``position`` orders the divergences of a pair by when they happened; what is seen only at the end
-    (state, outcome) comes last. ``swallowed`` marks an error that the application did not let out.
+    (state, outcome) comes last. ``swallowed`` marks an error that the application did not let out. ``note``
+    marks rows that differ in generated keys alone, consistently.
     """
 
     kind: Kind
@@ -66,6 +70,7 @@ class Divergence:
     position: int = 0
     difference: Difference | None = None
     swallowed: bool = False
+    note: Literal["", "generated-keys"] = ""
 
     @property
     def site_statement(self) -> Statement | None:
@@ -126,6 +131,10 @@ def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     keys = [_key(s) for s in left], [_key(s) for s in right]
     if keys[0] == keys[1]:
         return list(zip(left, right, strict=True))
+    batched = _batched(left, right, keys)
+    if batched:
+        left, right = ([s for s in side if s.error or _key(s) not in batched] for side in (left, right))
+        keys = [_key(s) for s in left], [_key(s) for s in right]
     pairs: list[Pair] = []
     matcher = difflib.SequenceMatcher(None, keys[0], keys[1], autojunk=False)
     for tag, i, j, k, m in matcher.get_opcodes():
@@ -136,14 +145,31 @@ def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     return pairs
 
 
+def _batched(
+    left: Sequence[Statement], right: Sequence[Statement], keys: tuple[list[Any], list[Any]]
+) -> frozenset[Any]:
+    """Return the inserts that a library sends in batches of different size: the state tells of their rows."""
+    first, second = Counter(keys[0]), Counter(keys[1])
+    return frozenset(
+        key
+        for statements, own in ((left, keys[0]), (right, keys[1]))
+        for statement, key in zip(statements, own, strict=True)
+        if statement.via in _CONVERTERS and first[key] != second[key] and min(first[key], second[key]) > 0
+        and syntax.family(statement.sql) == "INSERT"
+    )  # fmt: skip
+
+
 def _key(statement: Statement) -> tuple[Any, ...]:
+    """Return what two statements must share to be the same one: place, verb and tables, not the text."""
     site = statement.site
     where = None if site is None else (site.path, site.line)
-    return (where, "query" if statement.kind in ("execute", "executemany") else statement.kind)
+    if statement.kind in ("execute", "executemany"):
+        return (where, syntax.family(statement.sql), syntax.tables(statement.sql))
+    return (where, statement.kind)
 
 
 def _pair_gap(left: Sequence[Statement], right: Sequence[Statement]) -> Iterator[Pair]:
-    """Pair statements of a dialect branch: other lines of one function that do the same kind of thing."""
+    """Pair what stands between the statements that both issued: the branches of a dialect switch."""
     waiting = list(right)
     for one in left:
         other = next((s for s in waiting if _same_branch(one, s)), None)
@@ -159,9 +185,12 @@ def _pair_gap(left: Sequence[Statement], right: Sequence[Statement]) -> Iterator
 
 
 def _same_branch(one: Statement, other: Statement) -> bool:
+    """Return whether two statements of one function do the same kind of thing in two dialects."""
     if one.site is None or other.site is None or one.site.function != other.site.function:
         return False
-    return one.site.path == other.site.path and syntax.verb(one.sql) == syntax.verb(other.sql)
+    if syntax.is_about_schema(one.sql) or syntax.is_about_schema(other.sql):
+        return False
+    return one.site.path == other.site.path and syntax.family(one.sql) == syntax.family(other.sql)
 
 
 # -------------------------------------------------------------------------------------------- the comparison
@@ -180,12 +209,12 @@ class _Comparison:
         sqlite, postgres = self.recordings["sqlite"], self.recordings["postgres"]
         yield from self._bypasses()
         pairs = align(sqlite.statements, postgres.statements)
-        sites = [{s.site for s in r.statements} for r in (sqlite, postgres)]
+        counts = [Counter(map(_key, r.statements)) for r in (sqlite, postgres)] if len(pairs) > 1 else []
         for self.position, (left, right) in enumerate(pairs, start=1):
             if left is not None and right is not None:
                 yield from self._pair(left, right)
             else:
-                yield from self._alone(left, right, sites)
+                yield from self._alone(left, right, counts)
         self.position = len(pairs) + 1
         yield from self._observed()
         self.position += 1
@@ -216,7 +245,12 @@ class _Comparison:
                 postgres=statement,
             )  # fmt: skip
 
-    def _alone(self, left: Statement | None, right: Statement | None, sites: list[set[Any]]) -> Iterator[Divergence]:
+    def _alone(self, left: Statement | None, right: Statement | None, counts: list[Counter[Any]]) -> Iterator[Divergence]:
+        """Yield a divergence for a statement of one half only, if the application meant it for both.
+
+        A branch for one dialect is not meant for both, nor is what a library asks about the schema; a loop
+        that runs once more is.
+        """
         statement = left or right
         assert statement is not None
         if statement.kind in ("commit", "rollback"):
@@ -224,12 +258,21 @@ class _Comparison:
         other: Backend = "postgres" if right is None else "sqlite"
         if statement.error is not None:
             yield self._error_divergence(left, right)
-        elif statement.site in sites[other == "postgres"] and not failed(self.recordings[other]):
-            ours = "SQLite" if right is None else "PostgreSQL"
-            yield Divergence(
-                "statements", "low", f"only the {ours} half issued this statement", left, right,
-                position=self.position,
-            )  # fmt: skip
+            return
+        key = _key(statement)
+        if failed(self.recordings[other]) or not all(count[key] for count in counts):
+            return
+        if syntax.family(statement.sql) == "INSERT" and self._inserted(key, "sqlite") == self._inserted(key, "postgres"):
+            return  # the same rows, in other batches
+        ours = "SQLite" if right is None else "PostgreSQL"
+        yield Divergence(
+            "statements", "low", f"the {ours} half issued this statement more often", left, right,
+            position=self.position,
+        )  # fmt: skip
+
+    def _inserted(self, key: tuple[Any, ...], backend: Backend) -> int:
+        """Return how many rows the statements of that key wrote."""
+        return sum(s.rowcount for s in self.recordings[backend].statements if _key(s) == key)
 
     def _pair(self, left: Statement, right: Statement) -> Iterator[Divergence]:
         if left.error is not None or right.error is not None:
@@ -431,24 +474,19 @@ class _Comparison:
         self, first: Sequence[Row], second: Sequence[Row], columns: Sequence[str], ignored: frozenset[int],
         left: Statement, right: Statement,
     ) -> Iterator[Divergence]:  # fmt: skip
-        differing = {}
+        """Yield one divergence for each column whose values are the same but of another Python type."""
+        differing: dict[int, tuple[Any, Any]] = {}
         for one, other in zip(first, second, strict=False):
             for index, (a, b) in enumerate(zip(one, other, strict=False)):
                 if index not in differing and index not in ignored and not same_type(a, b):
                     differing[index] = (a, b)
-        if not differing:
-            return
-        parts = [
-            f"{columns[index] if index < len(columns) else index}: {_type_name(a)} / {_type_name(b)}"
-            for index, (a, b) in sorted(differing.items())
-        ]
-        names = tuple(columns[index] for index in sorted(differing) if index < len(columns))
-        example = tuple(a for _, (a, _) in sorted(differing.items()))
-        other_example = tuple(b for _, (_, b) in sorted(differing.items()))
-        yield self._divergence(
-            "type", "low", "Python types differ: " + ", ".join(parts), left, right,
-            Difference(names, (example,), (other_example,), 0, names),
-        )  # fmt: skip
+        for index, (a, b) in sorted(differing.items()):
+            if left.via in _CONVERTERS and left.via == right.via and _representation(a, b):
+                continue
+            name = columns[index] if index < len(columns) else str(index)
+            message = f"{name}: {_type_name(a)} / {_type_name(b)}"
+            difference = Difference((name,), ((a,),), ((b,),), 0, (name,))
+            yield self._divergence("type", "low", f"Python types differ: {message}", left, right, difference)
 
     def _order(
         self, first: Sequence[Row], second: Sequence[Row], left: Statement, right: Statement
@@ -486,7 +524,8 @@ class _Comparison:
             return
         if self._generated_keys_only(difference, left, right):
             message = f"generated keys differ in {', '.join(difference.differing)}"
-            yield self._divergence("rows", "low", message, left, right, difference)
+            found = self._divergence("rows", "low", message, left, right, difference)
+            yield replace(found, note="generated-keys")
             return
         yield self._divergence("rows", "high", _rows_message(difference, left, right), left, right, difference)
 
@@ -599,7 +638,8 @@ class _Comparison:
             return
         if self._keys_only_in_state(name, outcome):
             message = f"generated keys differ in {', '.join(outcome.differing)}"
-            yield self._state_divergence(name, "low", f"table {name}: {message}", outcome)
+            found = self._state_divergence(name, "low", f"table {name}: {message}", outcome)
+            yield replace(found, note="generated-keys")
             return
         yield self._state_divergence(name, "high", f"table {name}: {_state_message(outcome, left, right)}", outcome)
 
@@ -615,24 +655,37 @@ class _Comparison:
 
         References are often undeclared, so a column counts as one when it has the key's name.
         """
-        keys = {column.lower() for column in difference.differing}
         sides: tuple[tuple[Backend, tuple[Row, ...]], ...] = (
             ("sqlite", difference.only_sqlite), ("postgres", difference.only_postgres),
         )  # fmt: skip
         for backend, rows in sides:
-            values = {(c, row[difference.columns.index(c)]) for row in rows for c in difference.differing}
             for other, table in self.recordings[backend].state.items():
-                if other == name:
-                    continue
                 lowered = [column.lower() for column in table.columns]
-                for column in keys:
-                    for candidate in {column, f"{name.rstrip('s')}_{column}"}:
-                        if candidate in lowered:
-                            index = lowered.index(candidate)
-                            held = {(column, row[index]) for row in table.rows}
-                            if held & values and not self._reference_follows(candidate, other):
-                                return True
+                for column in difference.differing:
+                    keys = {loose_key(row[difference.columns.index(column)]) for row in rows}
+                    for candidate in self._referring(other, name, column.lower()) & set(lowered):
+                        held = {loose_key(row[lowered.index(candidate)]) for row in table.rows}
+                        if held & keys and not self._reference_follows(candidate, other):
+                            return True
         return False
+
+    def _referring(self, other: str, name: str, column: str) -> set[str]:
+        """Return the columns of another table that refer to a column, by declaration or by name."""
+        if other == name:
+            return set()
+        found = {f"{name.removesuffix('s')}_{column}", f"{name}_{column}"}
+        catalog = self.context.catalogs.get("postgres")
+        table = None if catalog is None else catalog.table(other)
+        if table is None:
+            return found
+        for key in table.foreign_keys:
+            if key.table.lower() == name:
+                found.update(own.lower() for own in key.columns)
+        own_key = {key.lower() for key in table.primary_key}
+        own = table.column(column)
+        if own is not None and not own.generated_key and column not in own_key:
+            found.add(column)
+        return found
 
     def _reference_follows(self, column: str, table: str) -> bool:
         """Return whether the referencing column itself differs between the halves."""
@@ -706,6 +759,18 @@ def _types_agree(first: Sequence[Any], second: Sequence[Any]) -> bool:
         if list(map(type, one)) != list(map(type, other)):
             return all(map(same_type, one, other))
     return True
+
+
+_CONVERTERS = frozenset({"sqlalchemy", "django", "peewee", "pony"})
+"""Libraries that turn what a driver gives into the types of their columns."""
+
+
+def _representation(left: Any, right: Any) -> bool:
+    """Return whether a column's type says that the two are to become one Python value."""
+    pair = {type(left), type(right)}
+    if pair <= {bool, int} or pair <= {float, Decimal} or pair <= {bytes, memoryview}:
+        return True
+    return str in pair and isinstance(right if type(left) is str else left, date | time | timedelta | UUID | dict | list)
 
 
 def _type_name(value: Any) -> str:

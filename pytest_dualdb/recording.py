@@ -72,7 +72,8 @@ class Statement:
     ``database`` is empty for the test's own database, else the SQLite path that was reached instead.
     ``named`` says how the rows can be read: ``""`` by index only, ``row`` by index and name, ``mapping`` by
     name only; ``read`` names the cursor attributes that the application looked at (``rowcount``,
-    ``lastrowid``, ``description``). ``aborted`` marks a statement sent to an aborted transaction.
+    ``lastrowid``, ``description``). ``via`` is the library that called the driver for the application, such
+    as ``sqlalchemy``; empty if the application did so itself. ``aborted`` marks a statement sent to an aborted transaction.
     """
 
     kind: str
@@ -94,6 +95,7 @@ class Statement:
     digest: tuple[int, str] | None = None
     named: Literal["", "row", "mapping"] = ""
     read: tuple[str, ...] = ()
+    via: str = ""
 
     @property
     def values(self) -> list[tuple[Any, ...]]:
@@ -387,6 +389,7 @@ def _statement_json(s: Statement) -> dict[str, Any]:
         "digest": None if s.digest is None else list(s.digest),
         "named": s.named,
         "read": list(s.read),
+        "via": s.via,
     }
 
 
@@ -398,7 +401,7 @@ def _statement(d: Mapping[str, Any]) -> Statement:
         seconds=d["seconds"], connection=d["connection"], thread=d["thread"], database=d["database"],
         in_transaction=d["in_transaction"], aborted=d["aborted"],
         digest=None if d["digest"] is None else (d["digest"][0], d["digest"][1]),
-        named=d["named"], read=tuple(d["read"]),
+        named=d["named"], read=tuple(d["read"]), via=d["via"],
     )  # fmt: skip
 
 

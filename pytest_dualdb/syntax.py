@@ -38,6 +38,30 @@ def verb(sql: str) -> str:
     return found
 
 
+_FAMILIES = {"REPLACE": "INSERT", "VALUES": "SELECT", "TABLE": "SELECT", "START": "BEGIN", "END": "COMMIT"}
+
+
+def family(sql: str) -> str:
+    """Return the verb, the same for the dialects' words for one thing."""
+    word = verb(sql)
+    return _FAMILIES.get(word, word)
+
+
+_ABOUT_SCHEMA = re.compile(
+    r"^\s*(?:pragma|show|set|explain)\b"
+    r"|\b(?:pg_catalog\.|pg_(?:type|class|namespace|attribute|index|constraint|enum|tables|indexes)\b"
+    r"|information_schema\.|sqlite_(?:master|schema|temp_master)\b)"
+    r"|^\s*select\s+(?:pg_catalog\.)?(?:version|current_schema|sqlite_version)\s*\(\s*\)\s*$",
+    re.I,
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_about_schema(sql: str) -> bool:
+    """Return whether the statement asks about the database itself, in words that one side alone has."""
+    return _ABOUT_SCHEMA.search(sql) is not None
+
+
 @functools.lru_cache(maxsize=1024)
 def parse(sql: str, backend: Backend) -> tuple[exp.Expr, ...]:
     """Parse a statement as that backend's dialect; one that can't be read gives an empty tuple.

@@ -22,7 +22,7 @@ LIVE = "postgres_server"
 def postgres_server() -> Iterator[Server]:
     """A server for tests that need any: the one of DUALDB_POSTGRES, else what this machine has.
 
-    Not to reach one is an error, never a skip. Its `url("postgres")` serves as `--db-postgres` for inner runs.
+    Not to reach one is an error, never a skip. Its `url("postgres")` is an address for inner runs.
     """
     with open_server(os.environ.get("DUALDB_POSTGRES") or "auto") as running:
         yield running.server

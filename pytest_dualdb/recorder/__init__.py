@@ -40,14 +40,16 @@ class Entry:
     __slots__ = (
         "aborted", "columns", "connection", "database", "description", "error", "fetched", "fetches",
         "in_transaction", "kind", "lastrowid", "named", "params", "read", "rowcount", "rows", "seconds",
-        "site", "sql", "thread",
+        "site", "sql", "thread", "via",
     )  # fmt: skip
 
-    def __init__(self, kind: str, sql: str, params: Any, site: Site | None, connection: int, thread: int) -> None:
+    def __init__(
+        self, kind: str, sql: str, params: Any, place: tuple[Site | None, str], connection: int, thread: int
+    ) -> None:
         self.kind = kind
         self.sql = sql
         self.params = params
-        self.site = site
+        self.site, self.via = place
         self.connection = connection
         self.thread = thread
         self.database = ""
@@ -121,7 +123,7 @@ class Entry:
             error=self.error, seconds=self.seconds, connection=self.connection, thread=self.thread,
             database=self.database, in_transaction=self.in_transaction, aborted=self.aborted,
             named=self.named,  # type: ignore[arg-type]
-            read=tuple(sorted(self.read)) if self.read else (),
+            read=tuple(sorted(self.read)) if self.read else (), via=self.via,
         )  # fmt: skip
 
 
@@ -255,18 +257,26 @@ class Sites:
         self._sites: dict[tuple[Any, int], Site] = {}
         self._passing: dict[tuple[Any, int], bool] = {}
 
-    def find(self, sql: str) -> Site | None:
-        """Return the call site of the statement that is being issued now."""
+    def find(self, sql: str) -> tuple[Site | None, str]:
+        """Return the call site of the statement that is being issued now, and the library that issued it.
+
+        The library is empty where the application called the driver itself.
+        """
         frame = sys._getframe(3)
         places = self._places
         inner: Site | None = None
+        via: str | None = None
         while frame is not None:
             code = frame.f_code
             try:
                 place = places[code]
             except KeyError:
                 place = places[code] = self._place(code)
-            if place is not None:
+            if place is None:
+                if via is None and not code.co_filename.startswith(_PACKAGE):
+                    via = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            else:
+                via = via or ""
                 key = (code, frame.f_lasti)
                 site = self._sites.get(key)
                 if site is None:
@@ -275,11 +285,11 @@ class Sites:
                 if passing is None:
                     passing = self._passing[key] = bool(sql) and _passes_on(frame, sql)
                 if not passing:
-                    return site
+                    return site, via
                 if inner is None:
                     inner = site
             frame = frame.f_back  # type: ignore[assignment]
-        return inner
+        return inner, via or ""
 
     def at(self, code: Any, line: int) -> Site | None:
         """Return the site of a line of that code, None if it is not the user's."""

@@ -117,6 +117,8 @@ def first_match(evidence: Evidence, rules: Iterable[Rule]) -> Rule | None:
     for rule in rules:
         if rule.kinds and evidence.kind not in rule.kinds:
             continue
+        if evidence.divergence.note and evidence.divergence.note not in rule.notes:
+            continue
         try:
             if rule.matches(evidence):
                 return rule

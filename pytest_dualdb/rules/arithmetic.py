@@ -40,7 +40,7 @@ class IntegerDivision(Rule):
             SELECT CAST(total AS DOUBLE PRECISION) / parts FROM bills
 
     References:
-        https://www.sqlite.org/lang_expr.html#operators
+        https://www.sqlite.org/lang_expr.html
         https://www.postgresql.org/docs/current/functions-math.html
     """
 
@@ -100,7 +100,7 @@ class DivisionByZero(Rule):
             SELECT total / nullif(parts, 0) FROM bills
 
     References:
-        https://www.sqlite.org/lang_expr.html#operators
+        https://www.sqlite.org/lang_expr.html
         https://www.postgresql.org/docs/current/functions-conditional.html#FUNCTIONS-NULLIF
     """
 
@@ -275,7 +275,7 @@ class RemainderOfFraction(Rule):
             SELECT CAST(seconds AS INTEGER) % 60 FROM runs
 
     References:
-        https://www.sqlite.org/lang_expr.html#operators
+        https://www.sqlite.org/lang_expr.html
         https://www.postgresql.org/docs/current/functions-math.html
     """
 

@@ -57,6 +57,8 @@ class Rule:
     """One line for the summary: what to write instead."""
     kinds: ClassVar[frozenset[str]] = frozenset()
     """The kinds of divergence that the rule can explain."""
+    notes: ClassVar[frozenset[str]] = frozenset()
+    """The notes (`Divergence.note`) of divergences that the rule is asked about beside those without one."""
     severity: ClassVar[Severity | None] = None
     """A severity that replaces the one of the divergence's kind; None keeps it."""
     priority: ClassVar[int] = 0

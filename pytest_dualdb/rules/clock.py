@@ -198,7 +198,7 @@ class DateArithmetic(Rule):
             SELECT id, at FROM visits WHERE at >= ?
 
     References:
-        https://www.sqlite.org/lang_expr.html#operators
+        https://www.sqlite.org/lang_expr.html
         https://www.postgresql.org/docs/current/functions-datetime.html#OPERATORS-DATETIME-TABLE
     """
 
@@ -416,4 +416,83 @@ class CastToDate(Rule):
         texts = [bare(s.sql) for b in BACKENDS for s in suspects(evidence, b)]
         return any(
             re.search(r"\bCAST\s*\(.*?\bAS\s+(DATE|TIMESTAMP|TIME)\b", text, re.I | re.S) for text in texts
+        )
+
+
+class DateFunctionResult(Rule):
+    """SQLite's date functions in one branch and PostgreSQL's in the other, with other results.
+
+    What differs:
+        strftime() gives text with leading zeros ('05'), EXTRACT a number (5), to_char() its own signs: %w
+        counts Sunday as 0, D as 1; date('2024-01-31', '+1 month') is the second of March, DATE + INTERVAL
+        '1 month' the last of February. julianday() differences are fractions, those of dates are whole
+        days.
+
+    Why:
+        SQLite adds to the fields and carries over; PostgreSQL stays within the month. The two have no
+        function in common beyond CURRENT_DATE and CURRENT_TIMESTAMP.
+
+    Instead:
+        Compute in the application, once for both:
+
+            SELECT id FROM visits WHERE at >= ? AND at < ?
+
+    References:
+        https://www.sqlite.org/lang_datefunc.html
+        https://www.postgresql.org/docs/current/functions-datetime.html
+    """
+
+    name = "date-function-result"
+    title = "the two databases' date functions give other results"
+    instead = "datetime in the application, for both"
+    kinds = READ_KINDS
+    specimens = (
+        Specimen(
+            [
+                {
+                    "sqlite": "SELECT strftime('%m', at) AS m FROM visits WHERE id = 1",
+                    "postgres": "SELECT EXTRACT(MONTH FROM at) AS m FROM visits WHERE id = 1",
+                }
+            ],
+            _VISITS,
+        ),
+        Specimen(
+            [
+                {
+                    "sqlite": "SELECT date('2024-01-31', '+1 month') AS d",
+                    "postgres": "SELECT (DATE '2024-01-31' + INTERVAL '1 month')::date AS d",
+                }
+            ]
+        ),
+    )
+    near_misses = (
+        Specimen(
+            [
+                {
+                    "sqlite": "SELECT strftime('%Y', at) AS y FROM visits WHERE id = 1",
+                    "postgres": "SELECT to_char(at, 'YYYY') AS y FROM visits WHERE id = 1",
+                }
+            ],
+            _VISITS,
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        ours = " ".join(bare(s.sql) for s in suspects(evidence, "sqlite"))
+        theirs = " ".join(bare(s.sql) for s in suspects(evidence, "postgres"))
+        if not calls(ours, "date", "time", "datetime", "strftime", "julianday", "unixepoch"):
+            return False
+        names = (
+            "extract",
+            "date_part",
+            "to_char",
+            "date_trunc",
+            "age",
+            "make_interval",
+            "now",
+            "to_timestamp",
+        )
+        return (
+            calls(theirs, *names)
+            or re.search(r"\bINTERVAL\b|::\s*(date|timestamp)|\bDATE\s*''", theirs, re.I) is not None
         )

@@ -225,7 +225,7 @@ class DriverMethod(Rule):
     specimens = (
         Specimen([lambda db: db.connection.execute("SELECT code FROM item").fetchall()], _ITEM),
         Specimen([lambda db: db.connection.cursor().executescript("CREATE TABLE other (id INTEGER);")]),
-        Specimen([lambda db: db.connection.cursor().mogrify("SELECT 1")]),
+        Specimen(["SELECT code FROM item", lambda db: db.connection.cursor().mogrify("SELECT 1")], _ITEM),
     )
     near_misses = (Specimen([lambda db: run(db, "SELECT code FROM item").fetchall()], _ITEM),)
 

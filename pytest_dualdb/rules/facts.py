@@ -18,6 +18,13 @@ from pytest_dualdb.recording import BACKENDS, Backend, Column, Failure, Statemen
 from pytest_dualdb.rules.base import Evidence
 from pytest_dualdb.values import same_value
 
+MAX_ROWS = 2_000
+"""Rows of a table that are looked at for a value that explains a difference."""
+MAX_STATEMENTS = 200
+"""Statements before the divergence that are read for the rows that they inserted."""
+MAX_SETS = 50
+"""Parameter sets of one executemany that are looked at."""
+
 OTHER: Mapping[Backend, Backend] = {"sqlite": "postgres", "postgres": "sqlite"}
 
 
@@ -163,7 +170,7 @@ def queries(statement: Statement | None, backend: Backend) -> list[Query]:
     if statement is None:
         return []
     params = statement.params
-    sets = [] if params is None else list(params) if statement.kind == "executemany" else [params]
+    sets = [] if params is None else list(params)[:MAX_SETS] if statement.kind == "executemany" else [params]
     named = tuple(
         one if isinstance(one, Mapping) else {f"p{i}": value for i, value in enumerate(one, 1)}
         for one in sets
@@ -236,9 +243,9 @@ def stored_rows(evidence: Evidence, sql: str) -> Iterator[Mapping[str, Any]]:
             for state in (now, before):
                 if state is not None:
                     columns = [column.lower() for column in state.columns]
-                    yield from (dict(zip(columns, row, strict=False)) for row in state.rows)
+                    yield from (dict(zip(columns, row, strict=False)) for row in state.rows[:MAX_ROWS])
     for backend in BACKENDS:
-        for statement in evidence.recordings[backend].statements:
+        for statement in evidence.before(backend)[-MAX_STATEMENTS:]:
             if syntax.tables(statement.sql) & syntax.tables(sql) and statement.columns is None:
                 yield from inserted_rows(statement, backend)
     if evidence.divergence.difference is not None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from pytest_dualdb import syntax
+from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import bare, calls, missing_function, near, pairs, said, sole_error, suspects
 
@@ -264,7 +265,7 @@ class RandomRange(Rule):
     near_misses = (Specimen(["SELECT id FROM people ORDER BY id LIMIT 1 OFFSET 1"], _PEOPLE),)
 
     def matches(self, evidence: Evidence) -> bool:
-        for backend in ("sqlite", "postgres"):
+        for backend in BACKENDS:
             for statement in suspects(evidence, backend):
                 if calls(statement.sql, "random"):
                     if evidence.kind in ("error", "outcome"):
@@ -310,7 +311,7 @@ class AggregatedOrder(Rule):
     near_misses = (Specimen(["SELECT name FROM people ORDER BY name"], _PEOPLE),)
 
     def matches(self, evidence: Evidence) -> bool:
-        texts = [s.sql for b in ("sqlite", "postgres") for s in suspects(evidence, b)]
+        texts = [s.sql for b in BACKENDS for s in suspects(evidence, b)]
         if not any(calls(text, "group_concat", r"\w+_agg", "json_group_array") for text in texts):
             return False
         return any(
@@ -322,3 +323,64 @@ class AggregatedOrder(Rule):
             and sorted(map(str, p.postgres)) == sorted(re.findall(r"[^\[\]\",\s]+", str(p.sqlite)))
             for p in pairs(evidence)
         )  # fmt: skip
+
+
+class DialectBranch(Rule):
+    """A branch of the application that asks each database another question.
+
+    What differs:
+        The statement at this line has one text for SQLite and another for PostgreSQL, and their results part.
+
+    Why:
+        Branches by dialect are written by hand, and two texts that look alike (LIKE and ILIKE, GLOB and ~,
+        group_concat and string_agg) treat case, NULL, order or types in their own ways.
+
+    Instead:
+        One statement for both where there is one:
+
+            SELECT id FROM people WHERE lower(name) LIKE lower('a%')
+
+        Where there is none, compare the two texts part by part with the data of this test.
+
+    References:
+        https://www.sqlite.org/lang.html
+        https://www.postgresql.org/docs/current/sql.html
+    """
+
+    name = "dialect-branch"
+    title = "the branch's two statements do not ask the same"
+    instead = "one statement for both, or two that mean the same"
+    kinds = frozenset({"rows", "order", "rowcount"})
+    priority = -50
+    specimens = (
+        Specimen(
+            [
+                {
+                    "sqlite": "SELECT name FROM people WHERE name GLOB 'A*'",
+                    "postgres": "SELECT name FROM people WHERE name ILIKE 'A%'",
+                }
+            ],
+            _PEOPLE,
+        ),
+    )
+    near_misses = (
+        Specimen(
+            [
+                {
+                    "sqlite": "SELECT name FROM people WHERE name GLOB 'A*'",
+                    "postgres": "SELECT name FROM people WHERE name LIKE 'A%'",
+                }
+            ],
+            _PEOPLE,
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if any(s.error is not None for backend in BACKENDS for s in evidence.before(backend)):
+            return False  # what failed on one side only can have changed the data
+        left, right = (self._plain(evidence.sql(backend)) for backend in BACKENDS)
+        return bool(left and right) and left != right
+
+    def _plain(self, sql: str) -> str:
+        """Return the text without its literals, placeholders, letter case and white space."""
+        return " ".join(re.sub(r"%\(\w+\)s|%s|\?\d*|:\w+", "?", bare(sql)).lower().split())

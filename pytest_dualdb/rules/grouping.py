@@ -305,7 +305,7 @@ class EmptyIn(Rule):
             SELECT id FROM sales WHERE id IN (?, ?)
 
     References:
-        https://www.sqlite.org/lang_expr.html#the_in_and_not_in_operators
+        https://www.sqlite.org/lang_expr.html#in_op
         https://www.postgresql.org/docs/current/functions-comparisons.html
     """
 

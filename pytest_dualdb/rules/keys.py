@@ -271,6 +271,7 @@ class RowidReuse(Rule):
     """
 
     name = "rowid-reuse"
+    notes = frozenset({"generated-keys"})
     title = "SQLite gives a deleted key to the next row"
     instead = "INTEGER PRIMARY KEY AUTOINCREMENT in the SQLite schema"
     kinds = frozenset({"rows", "state", "rowcount", "order"})
@@ -338,6 +339,7 @@ class GeneratedKeyGaps(Rule):
     """
 
     name = "generated-key-gaps"
+    notes = frozenset({"generated-keys"})
     title = "generated keys differ: a PostgreSQL sequence leaves gaps"
     instead = "take keys from RETURNING, do not expect their values"
     kinds = frozenset({"rows", "state", "order"})

@@ -14,6 +14,7 @@ from pytest_dualdb.rules.facts import (
     calls,
     declared,
     differ_in_numbers,
+    family,
     is_number,
     numbers_apart,
     observed_leaves,
@@ -83,12 +84,12 @@ class IntegerWidth(Rule):
 
 
 class NumericScale(Rule):
-    """A number with more digits than NUMERIC(precision, scale) holds.
+    """A number with more digits than NUMERIC(precision, scale), or INTEGER, holds.
 
     What differs:
         PostgreSQL rounds to the declared scale when it stores (0.00004 becomes 0.00 in NUMERIC(10, 2)) and
-        refuses what exceeds the precision (22003, numeric field overflow). SQLite stores the number as it
-        is given.
+        into an INTEGER column it rounds to a whole number; it refuses what exceeds the precision (22003,
+        numeric field overflow). SQLite stores the number as it is given.
 
     Why:
         SQLite reads NUMERIC(10, 2) as the affinity NUMERIC and ignores the two numbers.
@@ -117,6 +118,10 @@ class NumericScale(Rule):
         ),
         Specimen([("INSERT INTO prices VALUES (?, ?)", (1, 12345.5))], _PRICES),
         Specimen(
+            [("UPDATE visits SET n = ?", (3.7,)), "COMMIT"],
+            "CREATE TABLE visits (n INTEGER); INSERT INTO visits VALUES (1);",
+        ),
+        Specimen(
             [("INSERT INTO prices VALUES (?, ?)", (1, 2.005)), "SELECT sum(price) FROM prices"], _PRICES
         ),
     )
@@ -132,7 +137,10 @@ class NumericScale(Rule):
 
     def _half_unit(self, evidence: Evidence, column: str) -> float:
         """Return by how much rounding to the column's declared scale can change a number."""
-        scales = [self._scale(one.type) for one in declared(evidence, column, "postgres")]
+        found = declared(evidence, column, "postgres")
+        scales = [self._scale(one.type) for one in found]
+        if any(one.name.lower() == column.lower() and family(one.type) == "integer" for one in found):
+            scales.append(0)
         return max((0.51 * 10.0**-scale for scale in scales if scale is not None), default=0.0)
 
     def _scale(self, type_name: str) -> int | None:

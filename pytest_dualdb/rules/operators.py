@@ -346,7 +346,7 @@ class UntypedParameter(Rule):
             SELECT id FROM visits WHERE CAST(? AS INTEGER) IS NULL OR id = ?
 
     References:
-        https://www.sqlite.org/lang_expr.html#parameters
+        https://www.sqlite.org/lang_expr.html#varparam
         https://www.postgresql.org/docs/current/typeconv.html
     """
 
@@ -391,7 +391,7 @@ class OperatorSpelling(Rule):
         `a IS NOT DISTINCT FROM b` (SQLite 3.39 and later).
 
     References:
-        https://www.sqlite.org/lang_expr.html#operators
+        https://www.sqlite.org/lang_expr.html
         https://www.postgresql.org/docs/current/functions-comparison.html
     """
 
@@ -502,7 +502,7 @@ class BlobLiteral(Rule):
             INSERT INTO files (id, body) VALUES (?, ?)
 
     References:
-        https://www.sqlite.org/lang_expr.html#literal_values_constants_
+        https://www.sqlite.org/lang_expr.html#litvalue
         https://www.postgresql.org/docs/current/datatype-binary.html
     """
 

@@ -65,6 +65,7 @@ class NullOrdering(Rule):
             ["SELECT t.id FROM tasks t LEFT JOIN tasks o ON o.id = t.weight ORDER BY o.title, t.id"],
             _TASKS + " INSERT INTO tasks VALUES (5, 'e', NULL, 1), (0, 'z', NULL, NULL);",
         ),
+        Specimen(["SELECT 1 AS n UNION SELECT NULL ORDER BY n"]),
         Specimen(["SELECT id FROM tasks ORDER BY CASE WHEN id > 1 THEN id END, id"], _TASKS),
         Specimen(
             ["DELETE FROM tasks WHERE id = (SELECT id FROM tasks ORDER BY due LIMIT 1)", "COMMIT"], _TASKS
@@ -88,19 +89,19 @@ class NullOrdering(Rule):
 
     def _null(self, evidence: Evidence, tree: Any, term: Any) -> bool:
         """Return whether the key says nothing about NULLs and holds one, as far as is known."""
-        if re.search(
-            r"\bNULLS\s+(FIRST|LAST)\b", term.sql("sqlite") + " " + self._written(evidence, term), re.I
-        ):
+        if self._says_where(evidence, term):
             return False
         from sqlglot import expressions as exp
 
+        if _shown_null(evidence, tree, term):
+            return True
         node = _resolved(tree, term.this)
         if isinstance(node, exp.Coalesce | exp.Count | exp.Is | exp.Literal):
             return False
         columns = [node] if isinstance(node, exp.Column) else list(node.find_all(exp.Column))
         if isinstance(node, exp.Case) and node.args.get("default") is None:
             return True
-        if _shown_null(evidence, tree, term) or any(_outer(tree, column) for column in columns):
+        if any(_outer(tree, column) for column in columns):
             return True
         text = evidence.text
         return any(
@@ -109,11 +110,13 @@ class NullOrdering(Rule):
             for row in (*stored_rows(evidence, text), *stored_rows(evidence, evidence.sql("sqlite")))
         )
 
-    def _written(self, evidence: Evidence, term: Any) -> str:
-        """Return the text after the term: sqlglot drops NULLS FIRST where it is the dialect's default."""
+    def _says_where(self, evidence: Evidence, term: Any) -> bool:
+        """Return whether NULLS FIRST or LAST follows the term: the parser drops what is the default."""
         word = re.escape(term.this.name or term.this.sql())
-        found = re.search(rf"{word}\"?\)*(\s+(ASC|DESC))?\s+NULLS\s+(FIRST|LAST)", evidence.text, re.I)
-        return found[0] if found else ""
+        return (
+            re.search(rf"{word}\"?\)*(\s+(ASC|DESC))?\s+NULLS\s+(FIRST|LAST)", evidence.text, re.I)
+            is not None
+        )
 
     def _moved(self, evidence: Evidence, tree: Any, order: Any) -> bool:
         """Return whether the rows with NULL in the key are what moved, where the key is among the columns."""

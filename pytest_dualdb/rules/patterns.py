@@ -269,7 +269,7 @@ class PostgresPattern(Rule):
         Do what needs a regular expression in the application, or branch by backend.
 
     References:
-        https://www.sqlite.org/lang_expr.html#the_like_glob_regexp_match_and_extract_operators
+        https://www.sqlite.org/lang_expr.html#like
         https://www.postgresql.org/docs/current/functions-matching.html
     """
 
@@ -314,7 +314,7 @@ class SqlitePattern(Rule):
             SELECT name FROM people WHERE substr(name, 1, 1) = 'A'
 
     References:
-        https://www.sqlite.org/lang_expr.html#the_like_glob_regexp_match_and_extract_operators
+        https://www.sqlite.org/lang_expr.html#like
         https://www.postgresql.org/docs/current/functions-matching.html
     """
 

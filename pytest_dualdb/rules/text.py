@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS
-from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.facts import (
     Pair,
     Query,
@@ -33,9 +33,6 @@ RESULT_KINDS = frozenset({"rows", "order", "rowcount", "state"})
 
 _PEOPLE = "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);"
 _NAMES = _PEOPLE + " INSERT INTO people VALUES (1, 'Ada'), (2, 'alan'), (3, 'Grace');"
-
-
-# -------------------------------------------------------------------------------------- the LIKE of a query
 
 
 # ------------------------------------------------------------------------------------- collation and case
@@ -558,7 +555,7 @@ class ConcatNumbers(Rule):
             SELECT CAST(year AS TEXT) || '-' || CAST(month AS TEXT) FROM periods
 
     References:
-        https://www.sqlite.org/lang_expr.html#operators
+        https://www.sqlite.org/lang_expr.html
         https://www.postgresql.org/docs/current/functions-string.html
     """
 
@@ -596,7 +593,7 @@ class ConcatNull(Rule):
             SELECT coalesce(first, '') || ' ' || coalesce(last, '') FROM people
 
     References:
-        https://www.sqlite.org/lang_expr.html#operators
+        https://www.sqlite.org/lang_expr.html
         https://www.postgresql.org/docs/current/functions-string.html
     """
 
@@ -640,8 +637,9 @@ class NumberAsText(Rule):
     """A number, boolean or time that becomes text inside SQL.
 
     What differs:
-        CAST(x AS TEXT) and || write values in each database's own way: 1.0 on SQLite is 1 on PostgreSQL
-        (double precision), true is '1' here and 'true' there, a timestamp may show a fraction or a zone.
+        CAST(x AS TEXT), || and storing in a text column write values in each database's own way: 1.0 on
+        SQLite is 1 on PostgreSQL (double precision), true is '1' here and 'true' there, a timestamp may
+        show a fraction or a zone.
 
     Why:
         SQLite has no boolean and no decimal type and always writes a real number with a fraction.
@@ -667,12 +665,15 @@ class NumberAsText(Rule):
     specimens = (
         Specimen(["SELECT 'x' || rate FROM rates"], _SCHEMA),
         Specimen(["SELECT CAST(active AS TEXT) FROM rates"], _SCHEMA),
+        Specimen([("INSERT INTO people VALUES (?, ?)", (1, True)), "COMMIT"], _PEOPLE),
     )
     near_misses = (Specimen(["SELECT 'x' || id, CAST(id AS TEXT) FROM rates"], _SCHEMA),)
 
     def matches(self, evidence: Evidence) -> bool:
-        texts = [s.sql for b in BACKENDS for s in suspects(evidence, b)]
-        if not any(
+        statements = [s for b in BACKENDS for s in suspects(evidence, b)]
+        texts = [s.sql for s in statements]
+        booleans = any(isinstance(value, bool) for s in statements for value in params_of(s))
+        if not booleans and not any(
             re.search(r"\|\||::\s*(text|varchar)|\bCAST\s*\(.*\bAS\s+(TEXT|VARCHAR)", t, re.I | re.S)
             for t in texts
         ):

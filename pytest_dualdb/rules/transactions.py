@@ -296,15 +296,16 @@ class UncommittedWork(Rule):
         return self._one_changed(evidence, named)
 
     def _one_changed(self, evidence: Evidence, table: str) -> bool:
-        """Return whether only one backend's table has other rows than each half starts with."""
+        """Return whether only one backend's table has other rows than before, if that is known."""
         changed = []
         for backend in OTHER:
             state, template = (
                 evidence.contents(table, backend),
                 evidence.templates.get(backend, {}).get(table),
             )
-            before = () if template is None else template.rows
-            changed.append(state is not None and sorted(map(repr, state.rows)) != sorted(map(repr, before)))
+            if state is None or template is None:
+                return True
+            changed.append(sorted(map(repr, state.rows)) != sorted(map(repr, template.rows)))
         return changed[0] != changed[1]
 
 

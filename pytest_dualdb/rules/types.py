@@ -231,7 +231,7 @@ class MixedTypes(Rule):
             SELECT CAST(count AS TEXT) FROM visits UNION SELECT name FROM visits
 
     References:
-        https://www.sqlite.org/datatype3.html#datatypes_in_sqlite
+        https://www.sqlite.org/datatype3.html
         https://www.postgresql.org/docs/current/typeconv-union-case.html
     """
 
