@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from pytest_dualdb.recording import BACKENDS, Backend
 
 FAIL_ON = ("critical", "high", "medium", "low", "never")
-ISOLATIONS = ("reset", "clone")
+ISOLATIONS = ("reset", "clone", "rollback")
 LISTEN = ("auto", "socket", "tcp")
 
 
@@ -46,8 +46,8 @@ SETTINGS = (
             "--db", "sqlite|postgres|both", "DUALDB_BACKEND", ("sqlite", "postgres", "both")),
     Setting("postgres", "auto", "where PostgreSQL comes from: auto, embedded, system, docker or a URL",
             "--db-postgres", "auto|embedded|system|docker|URL", "DUALDB_POSTGRES"),
-    Setting("isolation", "reset", "how a half gets a fresh database: reset what changed, or clone the template",
-            "--db-isolation", "reset|clone", "DUALDB_ISOLATION", ISOLATIONS),
+    Setting("isolation", "reset", "how a half gets a fresh database: reset what changed, clone the template, or roll back",
+            "--db-isolation", "reset|clone|rollback", "DUALDB_ISOLATION", ISOLATIONS),
     Setting("fail_on", "high", "fail the run on an issue of this severity or above",
             "--db-fail-on", "|".join(FAIL_ON), "DUALDB_FAIL_ON", FAIL_ON),
     Setting("report", (), "write the parity report to this file (.json, .md); repeatable",

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pytest_dualdb.backends import Backend, Isolation, SchemaError
 from pytest_dualdb.config import Settings
@@ -92,7 +92,7 @@ class Worker:
         return backend
 
     def _make(self, name: Name) -> Backend:
-        isolation: Isolation = "clone" if self.settings.isolation == "clone" else "reset"
+        isolation = cast(Isolation, self.settings.isolation)
         if name == "sqlite":
             from pytest_dualdb.backends.sqlite import SQLiteBackend
             from pytest_dualdb.recorder import sqlite3 as recorded

@@ -10,7 +10,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
@@ -57,8 +57,10 @@ class PostgresBackend:
         self._admin: Any = None
         self._restorer: Any = None
         self._sent: Any = None
+        self._shared: Any = None
         self._base: restore.Base | None = None
         self._dirty = False
+        self._scripted = False
         self._stale: restore.Change | None = None
         self._catalog = Catalog()
         self._state: dict[str, TableState] = {}
@@ -83,7 +85,7 @@ class PostgresBackend:
         self._state = {
             name: state for name, state in self._read_all(self._qualified()).items() if state.count > 0
         }
-        if self._can_reset():
+        if self._can_reset() and self._is_superuser():
             restore.normalise(self._connected())
         self._disconnect()
         self._run(f"ALTER DATABASE {quoted(self.own)} RENAME TO {quoted(self.template)}")
@@ -92,9 +94,9 @@ class PostgresBackend:
 
     def _can_reset(self) -> bool:
         """Return whether the database can be brought back in place: it takes a superuser, and statistics."""
-        if self.isolation != "reset" or self.server.version_number < 150000:
+        if self.isolation == "clone" or self.server.version_number < 150000:
             return False
-        return self.server.owned or self._is_superuser()
+        return self.isolation == "rollback" or self._is_superuser()
 
     def _is_superuser(self) -> bool:
         return bool(self._connected().info.parameter_status("is_superuser") == "on")
@@ -114,7 +116,7 @@ class PostgresBackend:
         self._create(self.own, self.template)
         self._readers.clear()
         self._base = restore.capture(self._connected()) if self._can_reset() else None
-        self._dirty = False
+        self._dirty = self._scripted = False
         self._stale = None
 
     def _disconnect(self) -> None:
@@ -142,9 +144,11 @@ class PostgresBackend:
                 cursor.execute("VACUUM pg_class")
 
     def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
+        if self.isolation == "rollback":
+            return self._roll_back()
         leaks = self._end_sessions()
         if self._base is None:
-            if not statements:
+            if not statements and not self._scripted:
                 return HalfEnd(leaks=leaks)
             self._dirty = True
             return self._everything(leaks)
@@ -164,6 +168,47 @@ class PostgresBackend:
         end = HalfEnd(self._read_all([self._base.names[oid] for oid in change.tables]), None, leaks)
         self._send_restore(change)
         return end
+
+    def _roll_back(self) -> HalfEnd:
+        """Read what the half changed from within its transaction, undo that, and look for what is left."""
+        connection, self._shared = self._shared, None
+        end = HalfEnd()
+        sequences: tuple[int, ...] = ()
+        assert self._base is not None
+        if connection is not None and not _really_closed(connection):
+            connection._nested = False
+            try:
+                end, sequences = self._undo_nested(connection)
+            except psycopg2.Error as error:
+                end = HalfEnd(leaks=[f"the database could not be read after the test: {error}"])
+            connection.close()
+        leaks = [*end.leaks, *self._end_sessions()]
+        change = restore.changes(self._connected(), self._base, self._open_template, self._settled(leaks))
+        if change.tables or change.clone:
+            leaks.append("changes through a connection that rollback isolation did not give out")
+        if change or sequences:
+            self._dirty = True
+            counters = change.counters or self._base.counters
+            self._stale = replace(change, sequences=(*change.sequences, *sequences), counters=counters)
+            if not self._is_superuser() and change.tables:
+                self._stale = replace(self._stale, clone="without superuser rights")
+        return replace(end, leaks=leaks)
+
+    def _undo_nested(self, connection: Any) -> tuple[HalfEnd, tuple[int, ...]]:
+        assert self._base is not None
+        if connection.get_transaction_status() == ext.TRANSACTION_STATUS_INERROR:
+            connection._end_nested("rollback")
+        with ext.cursor(connection) as cursor:
+            own = restore.own_writes(cursor, self._base)
+            catalog = None
+            names = [self._base.names[oid] for oid in own.tables]
+            if own.catalogs:
+                catalog = read_catalog(cursor)
+                names += [name for name in self._qualified(cursor) if name not in self._base.names.values()]
+            state = self._read_all(names, cursor)
+        _rollback(connection)
+        self._base = restore.excused(self._base, own)
+        return HalfEnd(state, catalog if catalog != self._catalog else None), tuple(own.sequences)
 
     def _everything(self, leaks: list[str], change: restore.Change | None = None) -> HalfEnd:
         """Read the schema, and all tables that are new or may have changed: all of them if nothing tells."""
@@ -278,7 +323,12 @@ class PostgresBackend:
     # ------------------------------------------------------------------------------------------ connections
 
     def connect(self, **arguments: Any) -> Any:
-        return psycopg2.connect(self.address.dsn, **arguments)
+        if self.isolation != "rollback":
+            return psycopg2.connect(self.address.dsn, **arguments)
+        if self._shared is None or _really_closed(self._shared):
+            self._shared = psycopg2.connect(self.address.dsn, **arguments)
+            self._shared.nest()
+        return self._shared
 
     def _connected(self) -> Any:
         """Return this module's own connection to the tests' database."""
@@ -299,6 +349,7 @@ class PostgresBackend:
             cursor.execute(sql)
 
     def run_script(self, sql: str) -> None:
+        self._scripted = True
         # a connection of its own: a script may set what would outlive it in the session
         connection = recorded.native_connect(self.address.dsn)
         try:
@@ -333,11 +384,11 @@ class PostgresBackend:
             cursor.execute(_TABLES)
             return [name if schema == "public" else f"{schema}.{name}" for schema, name, _ in cursor.fetchall()]
 
-    def _qualified(self) -> list[str]:
+    def _qualified(self, cursor: Any = None) -> list[str]:
         """Return the tables with their schemas, spelled as `restore.Base` has them."""
-        with self._connected().cursor() as cursor:
-            cursor.execute(_TABLES)
-            return [name for _, _, name in cursor.fetchall()]
+        with contextlib.nullcontext(cursor) if cursor is not None else self._connected().cursor() as reader:
+            reader.execute(_TABLES)
+            return [name for _, _, name in reader.fetchall()]
 
     def template_state(self) -> Mapping[str, TableState]:
         return self._state
@@ -345,11 +396,11 @@ class PostgresBackend:
     def template_catalog(self) -> Catalog:
         return self._catalog
 
-    def _read_all(self, tables: Sequence[str]) -> dict[str, TableState]:
+    def _read_all(self, tables: Sequence[str], given: Any = None) -> dict[str, TableState]:
         """Read the contents of tables, in one round trip: values as text, cast as psycopg2 casts them."""
         if not tables:
             return {}
-        with self._connected().cursor() as cursor:
+        with contextlib.nullcontext(given) if given is not None else self._connected().cursor() as cursor:
             readers = [self._reader(cursor, table) for table in tables]
             cursor.execute(
                 " UNION ALL ".join(
@@ -450,6 +501,10 @@ _BOOLEAN, _CHAR = 16, 1042
 
 def _plain_name(table: str) -> str:
     return table.replace('"', "").removeprefix("public.").lower()
+
+
+def _rollback(connection: Any) -> None:
+    ext.connection.rollback(connection)
 
 
 def _really_closed(connection: Any) -> bool:

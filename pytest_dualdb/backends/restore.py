@@ -263,6 +263,46 @@ def absorb(base: Base, change: Change, row: Sequence[Any]) -> Base:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the current transaction wrote so far: counts by table, sequence and catalog."""
+
+    tables: Mapping[int, int]
+    sequences: Mapping[int, int]
+    catalogs: Mapping[int, int]
+
+
+def own_writes(cur: cursor, base: Base) -> Own:
+    """Return what the session's open transaction wrote; it will count as written even when rolled back."""
+    own = _WRITTEN.format("_xact").replace("pg_stat", "pg_catalog.pg_stat")
+    cur.execute(
+        f"SELECT ARRAY(SELECT {own} FROM unnest({_oids(base.tables)}) o),"
+        f" ARRAY(SELECT pg_catalog.pg_stat_get_xact_blocks_fetched(o) FROM unnest({_oids(base.sequences)}) o),"
+        f" ARRAY(SELECT {own} FROM unnest({_oids(base.catalogs)}) o)"
+    )
+    row = cur.fetchone()
+    assert row is not None
+    kinds = (base.tables, base.sequences, base.catalogs)
+    return Own(*(
+        {oid: count for oid, count in zip(oids, counts, strict=True) if count}
+        for oids, counts in zip(kinds, row, strict=True)
+    ))  # fmt: skip
+
+
+def excused(base: Base, own: Own) -> Base:
+    """Return the template with counters that expect what a transaction wrote before it was rolled back."""
+    then = base.counters
+    return replace(
+        base,
+        counters=replace(
+            then,
+            tables=_added(base.tables, then.tables, tuple(own.tables), tuple(own.tables.values())),
+            sequences=_added(base.sequences, then.sequences, tuple(own.sequences), tuple(own.sequences.values())),
+            catalogs=_added(base.catalogs, then.catalogs, tuple(own.catalogs), tuple(own.catalogs.values())),
+        ),
+    )
+
+
 def normalise(admin: connection) -> None:
     """Rewrite the tables of a template as `restore` does, so that a clone and a reset are the same.
 

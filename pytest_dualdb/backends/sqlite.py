@@ -26,6 +26,7 @@ from pytest_dualdb.recording import (
 )
 
 _USER_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+_OUTSIDE = "changes through a connection that rollback isolation did not give out"
 _DEFINES = frozenset({"CREATE", "ALTER", "DROP"})
 
 
@@ -51,6 +52,7 @@ class SQLiteBackend:
         self._admin: sqlite3.Connection | None = None
         self._version_seen = -1
         self._dirty = False
+        self._shared: Any = None
         self._image = bytearray()
         self._file: int | None = None
         self._counter = 0
@@ -97,13 +99,16 @@ class SQLiteBackend:
             self.reset()
 
     def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
+        rolled_back = self._roll_back(statements)
         leaks = self._end_transactions()
         try:
             changed = self._data_version() != self._version_seen
         except sqlite3.Error:
             changed = True
         if not changed:
-            return HalfEnd(leaks=leaks)
+            return HalfEnd(*rolled_back, leaks)
+        if self.isolation == "rollback":
+            leaks = (*leaks, _OUTSIDE)
         self._dirty = True
         catalog = None
         try:
@@ -116,6 +121,27 @@ class SQLiteBackend:
         except sqlite3.Error as error:
             return HalfEnd(leaks=(*leaks, f"the database could not be read after the test: {error}"))
         return HalfEnd(state, catalog, leaks)
+
+    def _roll_back(self, statements: Sequence[Statement]) -> tuple[dict[str, TableState], Catalog | None]:
+        """With `rollback` isolation: read what the half changed from within its transaction, and undo it."""
+        connection, self._shared = self._shared, None
+        if connection is None:
+            return {}, None
+        state: dict[str, TableState] = {}
+        catalog = None
+        cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
+        cursor.row_factory = None
+        if connection.total_changes or any(syntax.verb(s.sql) in _DEFINES for s in statements):
+            if any(syntax.verb(s.sql) in _DEFINES or s.kind == "script" for s in statements):
+                catalog = read_catalog(cursor)
+            touched = self._touched(statements, catalog or self._catalog)
+            names = [row[0] for row in cursor.execute(_USER_TABLES + " ORDER BY name").fetchall()]
+            wanted = [name for name in names if touched is None or name.lower() in touched]
+            state = {name.lower(): self._read(name, cursor) for name in wanted}
+        if connection.in_transaction:
+            cursor.execute("ROLLBACK")
+        sqlite3.Connection.close(connection)
+        return state, catalog if catalog != self._catalog else None
 
     def _end_transactions(self) -> tuple[str, ...]:
         """Roll back what the half left open on connections that still exist."""
@@ -265,7 +291,12 @@ class SQLiteBackend:
     # ------------------------------------------------------------------------------------------ connections
 
     def connect(self, **arguments: Any) -> Any:
-        return recorded.connect(self.path, **arguments)
+        if self.isolation != "rollback":
+            return recorded.connect(self.path, **arguments)
+        if self._shared is None:
+            self._shared = recorded.connect(self.path, **arguments)
+            self._shared.nest()
+        return self._shared
 
     def run_script(self, sql: str) -> None:
         connection = _native(self.path, isolation_level=None)
@@ -299,9 +330,11 @@ class SQLiteBackend:
     def template_catalog(self) -> Catalog:
         return self._catalog
 
-    def _read(self, table: str) -> TableState:
-        assert self._admin is not None
-        cursor = self._admin.execute(f"SELECT * FROM {quoted(table)}")
+    def _read(self, table: str, cursor: sqlite3.Cursor | None = None) -> TableState:
+        if cursor is None:
+            assert self._admin is not None
+            cursor = self._admin.cursor()
+        cursor.execute(f"SELECT * FROM {quoted(table)}")
         return table_state([column[0] for column in cursor.description], cursor.fetchall())
 
     def _schema_version(self) -> int:
@@ -324,10 +357,12 @@ def _give_up_if_locked(status: int, remaining: int, total: int) -> None:
         raise sqlite3.OperationalError("database is locked")
 
 
-def read_catalog(connection: sqlite3.Connection) -> Catalog:
+def read_catalog(connection: sqlite3.Connection | sqlite3.Cursor) -> Catalog:
     """Return the schema of the connection's main database."""
     triggers: dict[str, list[str]] = {}
-    for table, sql in connection.execute("SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"):
+    for table, sql in connection.execute(
+        "SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
+    ).fetchall():
         triggers.setdefault(table.lower(), []).append(sql or "")
     tables = {}
     for name, sql in connection.execute(
@@ -337,7 +372,7 @@ def read_catalog(connection: sqlite3.Connection) -> Catalog:
     return Catalog(tables)
 
 
-def _table(connection: sqlite3.Connection, name: str, sql: str, triggers: tuple[str, ...]) -> Table:
+def _table(connection: sqlite3.Connection | sqlite3.Cursor, name: str, sql: str, triggers: tuple[str, ...]) -> Table:
     columns = []
     key: list[tuple[int, str]] = []
     rows = connection.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
@@ -350,7 +385,8 @@ def _table(connection: sqlite3.Connection, name: str, sql: str, triggers: tuple[
     uniques, indexes = [], []
     for _, index, unique, origin, partial in connection.execute(f"PRAGMA index_list({quoted(name)})").fetchall():
         over = tuple(
-            row[2] or "<expression>" for row in connection.execute(f"PRAGMA index_info({quoted(index)})")
+            row[2] or "<expression>"
+            for row in connection.execute(f"PRAGMA index_info({quoted(index)})").fetchall()
         )
         if origin == "u":
             uniques.append(over)

@@ -16,7 +16,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -38,12 +38,33 @@ _IDLE = ext.TRANSACTION_STATUS_IDLE
 _INERROR = ext.TRANSACTION_STATUS_INERROR
 _autocommit = _CONNECTION.autocommit
 _MAX_KEPT = 16
+_SAVEPOINT = "dualdb_half"
 
 
 class RecordedCursor(ext.cursor):
     """A cursor that reports its calls."""
 
     _entry: Entry | None = None
+    _named: Literal["", "row"] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if any(base.__name__ == "NamedTupleCursor" for base in cls.__mro__):
+            # it names its rows after it has fetched them
+            cls._named = "row"
+
+    def _refuse_if_closed(self) -> None:
+        if getattr(self.connection, "_given_back", False):
+            raise psycopg2.InterfaceError("cursor already closed")
+
+    @property
+    def closed(self) -> bool:
+        closed: bool = _CURSOR.closed.__get__(self)
+        return closed or getattr(self.connection, "_given_back", False)
+
+    def scroll(self, *args: Any, **kwargs: Any) -> None:
+        self._refuse_if_closed()
+        super().scroll(*args, **kwargs)
 
     @property
     def rowcount(self) -> int:
@@ -73,9 +94,9 @@ class RecordedCursor(ext.cursor):
             if self._entry is not None:
                 self._entry.params = seen
 
-    def callproc(self, procname: Any, parameters: Any = None) -> None:
+    def callproc(self, procname: Any, parameters: Any = None) -> Any:
         arguments = () if parameters is None else (parameters,)
-        self._record("callproc", procname, parameters, super().callproc, procname, *arguments)
+        return self._record("callproc", procname, parameters, super().callproc, procname, *arguments)
 
     def copy_expert(self, sql: Any, file: Any, *args: Any, **kwargs: Any) -> None:
         self._record("copy", sql, None, super().copy_expert, sql, file, *args, **kwargs)
@@ -86,12 +107,11 @@ class RecordedCursor(ext.cursor):
     def copy_to(self, file: Any, table: str, *args: Any, **kwargs: Any) -> None:
         self._record("copy", f"COPY {table} TO STDOUT", None, super().copy_to, file, table, *args, **kwargs)
 
-    def _record(self, kind: str, query: Any, params: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def _record(self, kind: str, query: Any, params: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         connection = self.connection
         if not isinstance(connection, RecordedConnection):
-            call(*args, **kwargs)
-            return
-        connection._refuse_if_closed()
+            return call(*args, **kwargs)
+        self._refuse_if_closed()
         connection._used = True
         recorder = current()
         entry = None
@@ -101,24 +121,26 @@ class RecordedCursor(ext.cursor):
             )
         self._entry = entry
         if entry is None:
-            call(*args, **kwargs)
-            return
+            return call(*args, **kwargs)
         status = connection.get_transaction_status()
         entry.aborted = status == _INERROR
         entry.in_transaction = status != _IDLE
         start = time.perf_counter()
         try:
-            call(*args, **kwargs)
+            result = call(*args, **kwargs)
         except BaseException as error:
             entry.error = failure_of(error)
             raise
         finally:
             entry.seconds = time.perf_counter() - start
         entry.description = self.description
+        entry.named = self._named
         entry.rowcount = _CURSOR.rowcount.__get__(self)
         entry.lastrowid = _CURSOR.lastrowid.__get__(self)
+        return result
 
     def fetchone(self) -> Any:
+        self._refuse_if_closed()
         entry = self._entry
         if entry is None:
             return super().fetchone()
@@ -128,6 +150,7 @@ class RecordedCursor(ext.cursor):
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         arguments = () if size is None else (size,)
+        self._refuse_if_closed()
         entry = self._entry
         if entry is None:
             return super().fetchmany(*arguments)
@@ -136,6 +159,7 @@ class RecordedCursor(ext.cursor):
         return rows
 
     def fetchall(self) -> list[Any]:
+        self._refuse_if_closed()
         entry = self._entry
         if entry is None:
             return super().fetchall()
@@ -144,6 +168,7 @@ class RecordedCursor(ext.cursor):
         return rows
 
     def __next__(self) -> Any:
+        self._refuse_if_closed()
         entry = self._entry
         if entry is None:
             return super().__next__()
@@ -155,17 +180,20 @@ class RecordedCursor(ext.cursor):
         entry.fetched_one(row)
         return row
 
-    @staticmethod
-    def _timed(entry: Entry, call: Callable[..., Any], *args: Any) -> Any:
+    def _timed(self, entry: Entry, call: Callable[..., Any], *args: Any) -> Any:
         start = time.perf_counter()
         try:
-            return call(*args)
+            result = call(*args)
         except psycopg2.Error as error:
             if entry.error is None:
                 entry.error = failure_of(error)
             raise
         finally:
             entry.seconds += time.perf_counter() - start
+        if entry.description is None:
+            # a named cursor knows its columns when it has fetched
+            entry.description = self.description
+        return result
 
 
 class RecordedConnection(ext.connection):
@@ -174,6 +202,8 @@ class RecordedConnection(ext.connection):
     _database: str = ""
     _given_back: bool = False
     _used: bool = True
+    _nested: bool = False
+    _encoding: str = ""
     _key: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -181,6 +211,7 @@ class RecordedConnection(ext.connection):
         live.add(self)
         if not self.async_:
             self._database = self.info.dbname
+            self._encoding = self.encoding
 
     @property
     def closed(self) -> int:
@@ -208,8 +239,24 @@ class RecordedConnection(ext.connection):
     def rollback(self) -> None:
         self._end("rollback", super().rollback)
 
+    def nest(self) -> None:
+        """Open a transaction that commits do not end: with `rollback` isolation, the half is undone as one."""
+        with ext.cursor(self) as cursor:
+            cursor.execute(f"SAVEPOINT {_SAVEPOINT}")
+        self._nested = True
+
+    def _end_nested(self, kind: str) -> None:
+        aborted = self.get_transaction_status() == _INERROR
+        with ext.cursor(self) as cursor:
+            if kind == "commit" and not aborted:
+                cursor.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}; SAVEPOINT {_SAVEPOINT}")
+            else:
+                cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+
     def _end(self, kind: str, call: Callable[[], None]) -> None:
         self._refuse_if_closed()
+        if self._nested:
+            call = functools.partial(self._end_nested, kind)
         recorder = current()
         entry = None
         if recorder is not None:
@@ -231,29 +278,49 @@ class RecordedConnection(ext.connection):
     def close(self) -> None:
         if self._given_back:
             return
-        if not keep(self):
+        if self._nested:
+            self._end_nested("rollback")  # it is one connection for everybody: only the half's end closes it
+        elif not keep(self):
             super().close()
 
-    # what else must fail on a connection that is closed to the application
-    def reset(self) -> None:
-        self._refuse_if_closed()
-        super().reset()
+    def get_transaction_status(self) -> int:
+        if self._given_back:
+            return ext.TRANSACTION_STATUS_UNKNOWN
+        status: int = _CONNECTION.get_transaction_status(self)
+        return status
 
-    def cancel(self) -> None:
-        self._refuse_if_closed()
-        super().cancel()
 
-    def set_session(self, *args: Any, **kwargs: Any) -> None:
-        self._refuse_if_closed()
-        super().set_session(*args, **kwargs)
+def _refused(name: str) -> Callable[..., Any]:
+    """Return a method that fails on a connection that is closed to the application."""
+    native = getattr(ext.connection, name)
 
-    def lobject(self, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(native)
+    def method(self: RecordedConnection, *args: Any, **kwargs: Any) -> Any:
         self._refuse_if_closed()
-        return super().lobject(*args, **kwargs)
+        return native(self, *args, **kwargs)
 
-    def __enter__(self) -> Any:
+    return method
+
+
+def _refused_property(name: str) -> property:
+    """Return an attribute that can't be set on a connection that is closed to the application."""
+    native = vars(ext.connection)[name]
+
+    def setter(self: RecordedConnection, value: Any) -> None:
         self._refuse_if_closed()
-        return super().__enter__()
+        native.__set__(self, value)
+
+    return property(native.__get__, setter, doc=native.__doc__)
+
+
+for _name in (
+    "__enter__", "cancel", "fileno", "get_backend_pid", "get_parameter_status", "lobject", "poll", "reset",
+    "set_client_encoding", "set_isolation_level", "set_session", "tpc_begin", "tpc_commit", "tpc_prepare",
+    "tpc_recover", "tpc_rollback", "xid",
+):  # fmt: skip
+    setattr(RecordedConnection, _name, _refused(_name))
+for _name in ("autocommit", "isolation_level", "readonly", "deferrable"):
+    setattr(RecordedConnection, _name, _refused_property(_name))
 
 
 def text_of(query: Any, connection: Any) -> str:
@@ -335,7 +402,11 @@ def _take(key: Any) -> RecordedConnection | None:
         connection = kept[index]
         if sys.getrefcount(connection) <= _EXCLUSIVE and not _CONNECTION.closed.__get__(connection):
             del kept[index]
-            _renew(connection)
+            try:
+                _renew(connection)
+            except psycopg2.Error:
+                _CONNECTION.close(connection)
+                continue
             return connection
     return None
 
@@ -343,15 +414,17 @@ def _take(key: Any) -> RecordedConnection | None:
 def _renew(connection: RecordedConnection) -> None:
     """Bring the Python side of a connection back to how ``connect`` gives it."""
     key = connection._key
-    database = connection._database
+    database, encoding = connection._database, connection._encoding
     connection.__dict__.clear()
-    connection._key, connection._database = key, database
+    connection._key, connection._database, connection._encoding = key, database, encoding
     _CONNECTION.set_session(connection, isolation_level="DEFAULT", readonly="DEFAULT", deferrable="DEFAULT")
     vars(_CONNECTION)["cursor_factory"].__set__(connection, None)
     connection.string_types.clear()
     connection.binary_types.clear()
-    connection.notices.clear()
-    connection.notifies.clear()
+    if connection.encoding != encoding:
+        connection.set_client_encoding(encoding)
+    connection.notices = []
+    connection.notifies = []
 
 
 def drop_kept(database: str | None = None) -> None:

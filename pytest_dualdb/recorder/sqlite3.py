@@ -31,6 +31,9 @@ on_connect: Callable[[RecordedConnection], None] | None = None
 """Called with each new connection; the backend sets it to make throw-away files fast."""
 
 
+_SAVEPOINT = "dualdb_half"
+
+
 class _RowFactory:
     """Shows each row to the recorder before the application's row factory takes it."""
 
@@ -99,7 +102,20 @@ class RecordedCursor(sqlite3.Cursor):
                 self._entry.params = seen
 
     def executescript(self, sql_script: str) -> Any:
+        connection = self.connection
+        if isinstance(connection, RecordedConnection) and connection._nested:
+            # the driver's own would commit first
+            return self._record("script", self._run_script, sql_script, ())
         return self._record("script", super().executescript, sql_script, ())
+
+    def _run_script(self, sql_script: str) -> Any:
+        text = ""
+        for piece in sql_script.split(";"):
+            text += piece + ";"
+            if sqlite3.complete_statement(text):
+                super().execute(text)
+                text = ""
+        return self
 
     def _record(self, kind: str, call: Callable[..., Any], sql: str, parameters: tuple[Any, ...]) -> Any:
         recorder = current()
@@ -198,6 +214,31 @@ class RecordedConnection(sqlite3.Connection):
     """A connection that reports its calls and those of its cursors."""
 
     _path: str = ""
+    _nested: bool = False
+
+    def nest(self) -> None:
+        """Open a transaction that commits do not end: with `rollback` isolation, the half is undone as one."""
+        for sql in ("BEGIN", f"SAVEPOINT {_SAVEPOINT}"):
+            self._plain(sql)
+        self._nested = True
+
+    def _plain(self, sql: str) -> None:
+        sqlite3.Connection.cursor(self, sqlite3.Cursor).execute(sql)
+
+    def _end_nested(self, kind: str) -> None:
+        if not self.in_transaction:  # OR ROLLBACK ended it: what was committed before is lost, too
+            self.nest()
+        elif kind == "commit":
+            self._plain(f"RELEASE {_SAVEPOINT}")
+            self._plain(f"SAVEPOINT {_SAVEPOINT}")
+        else:
+            self._plain(f"ROLLBACK TO {_SAVEPOINT}")
+
+    def close(self) -> None:
+        if self._nested:
+            self._end_nested("rollback")
+        else:
+            super().close()
 
     def __init__(self, database: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(database, *args, **kwargs)
@@ -223,13 +264,13 @@ class RecordedConnection(sqlite3.Connection):
         return super().cursor(factory)
 
     def execute(self, *args: Any) -> Any:
-        return self.cursor().execute(*args)
+        return RecordedConnection.cursor(self).execute(*args)
 
     def executemany(self, *args: Any) -> Any:
-        return self.cursor().executemany(*args)
+        return RecordedConnection.cursor(self).executemany(*args)
 
     def executescript(self, *args: Any) -> Any:
-        return self.cursor().executescript(*args)
+        return RecordedConnection.cursor(self).executescript(*args)
 
     def commit(self) -> None:
         self._end("commit", super().commit)
@@ -238,6 +279,8 @@ class RecordedConnection(sqlite3.Connection):
         self._end("rollback", super().rollback)
 
     def _end(self, kind: str, call: Callable[[], None]) -> None:
+        if self._nested:
+            call = functools.partial(self._end_nested, kind)
         recorder = current()
         entry = None
         if recorder is not None:
@@ -261,12 +304,12 @@ class RecordedConnection(sqlite3.Connection):
             return False
         if kind is None:
             try:
-                self.commit()
+                RecordedConnection.commit(self)
             except sqlite3.Error:
-                self.rollback()
+                RecordedConnection.rollback(self)
                 raise
         else:
-            self.rollback()
+            RecordedConnection.rollback(self)
         return False
 
 

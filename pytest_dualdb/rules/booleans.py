@@ -20,6 +20,7 @@ from pytest_dualdb.rules.facts import (
     said,
     sole_error,
     suspects,
+    texts,
 )
 
 _ACCOUNTS = (
@@ -97,7 +98,9 @@ class BooleanInteger(Rule):
         ):
             return True
         missing = missing_operator(failure)
-        return missing is not None and "boolean" in (missing.left, missing.right)
+        if missing is None or missing.symbol in ("==", "<=>", "!"):
+            return False
+        return "boolean" in (missing.left, missing.right)
 
 
 class BooleanAggregate(Rule):
@@ -147,7 +150,7 @@ class BooleanText(Rule):
     What differs:
         PostgreSQL reads 'true', 't', 'yes', 'on', '1' (and their opposites) as booleans. SQLite keeps the
         text 'false' as it is: it is neither 0 nor FALSE, `WHERE active = FALSE` misses it, and bool('false')
-        is True in Python.
+        is True in Python. CAST('true' AS BOOLEAN) is 0 there.
 
     Why:
         BOOLEAN has the affinity NUMERIC on SQLite, which keeps text that is no number. PostgreSQL converts
@@ -176,6 +179,7 @@ class BooleanText(Rule):
             "CREATE TABLE flags (id INTEGER PRIMARY KEY, on_sale BOOLEAN DEFAULT 'false');",
         ),
         Specimen(["SELECT id FROM accounts WHERE active = 'true'"], _ACCOUNTS),
+        Specimen(["SELECT CAST('true' AS BOOLEAN) AS yes"]),
         Specimen([("SELECT id FROM accounts WHERE active = ?", ("f",))], _ACCOUNTS),
     )
     near_misses = (
@@ -186,6 +190,9 @@ class BooleanText(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if explained(evidence, self._word):
             return True
+        cast = r"\bCAST\s*\(.*\bAS\s+BOOL|::\s*bool"
+        if any(re.search(cast, text, re.I | re.S) for text in texts(evidence)):
+            return explained(evidence, lambda p: isinstance(p.postgres, bool) and is_number(p.sqlite))
         for backend in BACKENDS:
             for statement in suspects(evidence, backend):
                 if self._compares(evidence, statement.sql, statement.params):

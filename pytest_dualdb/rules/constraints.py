@@ -202,6 +202,7 @@ class SerialOnSqlite(Rule):
     title = "key column that makes no keys on SQLite"
     instead = "id INTEGER PRIMARY KEY in the SQLite schema"
     kinds = frozenset({"error", "rows", "state"})
+    notes = frozenset({"generated-keys"})
     severity = "high"
     priority = 5
     specimens = (
@@ -446,6 +447,7 @@ class DefaultOnOneSide(Rule):
     title = "default that the two schemas do not share"
     instead = "the same DEFAULT in both schemas"
     kinds = frozenset({"error", "rows", "state"})
+    notes = frozenset({"generated-keys"})
     priority = 6
     specimens = (
         Specimen(

@@ -305,6 +305,8 @@ def pairs(evidence: Evidence) -> list[Pair]:
         partner = max(waiting, key=lambda other: sum(map(same_value, row, other)))
         waiting.remove(partner)
         for column, a, b in zip(difference.columns, row, partner, strict=False):
+            if difference.differing and column not in difference.differing:
+                continue  # what depends on the run is no difference
             if evidence.kind == "type" or not same_value(a, b):
                 found.append(Pair(column, a, b))
     return found

@@ -205,6 +205,7 @@ class ForeignKeysNotEnforced(Rule):
     title = "foreign keys are checked by PostgreSQL only"
     instead = "PRAGMA foreign_keys = ON for each SQLite connection"
     kinds = frozenset({"error", "rows", "state", "rowcount", "order"})
+    notes = frozenset({"generated-keys"})
     severity = "high"
     _SCHEMA: ClassVar[str] = (
         "CREATE TABLE city (id INTEGER PRIMARY KEY);"

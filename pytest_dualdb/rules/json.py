@@ -298,6 +298,7 @@ class JsonTextForm(Rule):
     priority = 4
     specimens = (
         Specimen(["SELECT CAST(body AS TEXT) AS t FROM docs"], _DOCS),
+        Specimen(["SELECT length(CAST(body AS TEXT)) AS n FROM docs"], _DOCS),
         Specimen(
             ["""SELECT id FROM docs WHERE body = '{"c": "x", "a": true, "b": null, "l": [1, 2], "n": 5}'"""],
             _DOCS,
@@ -308,7 +309,9 @@ class JsonTextForm(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         if pairs(evidence):
-            return explained(evidence, lambda p: _same_json(p.sqlite, p.postgres))
+            if explained(evidence, lambda p: _same_json(p.sqlite, p.postgres)):
+                return True
+            return any(self._cast(evidence, text) for text in _texts(evidence))
         names = set(re.findall(r"\w+", bare(evidence.text)))
         columns = [evidence.column(name, "postgres", sorted(syntax.tables(evidence.text))) for name in names]
         if not any(column is not None and family(column.type) == "json" for column in columns):
@@ -317,6 +320,15 @@ class JsonTextForm(Rule):
         return re.search(compared, evidence.text, re.I) is not None and not re.search(
             r"->", bare(evidence.text)
         )
+
+    def _cast(self, evidence: Evidence, text: str) -> bool:
+        """Return whether a JSON column is made text in the statement."""
+        word = r'CAST\s*\(\s*(?:\w+\.)?"?(\w+)"?\s+AS\s+(?:TEXT|VARCHAR|CHAR)|(\w+)"?::\s*(?:text|varchar)'
+        for cast, colons in re.findall(word, text, re.I):
+            column = evidence.column(cast or colons, "postgres", sorted(syntax.tables(text)))
+            if column is not None and family(column.type) == "json":
+                return True
+        return False
 
 
 def _same_json(left: Any, right: Any) -> bool:

@@ -118,6 +118,7 @@ class Lastrowid(Rule):
     title = "cursor.lastrowid is the new key on SQLite only"
     instead = "INSERT ... RETURNING id, then fetchone"
     kinds = frozenset({"rowcount", "observed", "rows", "state", "error"})
+    notes = frozenset({"generated-keys"})
     priority = 20
     specimens = (
         Specimen([lambda db: _use_lastrowid(db, "SELECT code FROM item WHERE id = {}")], _KEYED),
@@ -412,6 +413,7 @@ class SequenceBehind(Rule):
     title = "PostgreSQL's sequence does not know of explicitly given keys"
     instead = "setval() after rows with explicit keys, or no explicit keys"
     kinds = frozenset({"error", "rows", "state", "order"})
+    notes = frozenset({"generated-keys"})
     priority = 5
     specimens = (
         Specimen(

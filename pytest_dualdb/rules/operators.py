@@ -578,6 +578,7 @@ class UuidText(Rule):
     title = "PostgreSQL reads a uuid in any notation, SQLite as text"
     instead = "str(uuid.UUID(value)) before storing and before searching"
     kinds = VALUE_KINDS
+    priority = 4
     _THINGS: Mapping[str, str] = {
         "sqlite": "CREATE TABLE things (id TEXT PRIMARY KEY, name TEXT); INSERT INTO things VALUES"
         " ('0f8fad5b-d9cb-469f-a165-70867728950e', 'a');",
@@ -612,7 +613,7 @@ class UuidText(Rule):
                     value = evaluate(other, {}, params)
                 except Unreadable:
                     continue
-                stored = {row.get(column.name.lower()) for row in stored_rows(evidence, evidence.text)}
+                stored = [row.get(column.name.lower()) for row in stored_rows(evidence, evidence.text)]
                 plain = str(value).replace("-", "").strip("{}").lower()
                 if any(
                     plain == str(own).replace("-", "").lower() and str(value) != str(own) for own in stored

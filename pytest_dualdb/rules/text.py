@@ -142,32 +142,52 @@ class CollationOrder(Rule):
             column = term.this if isinstance(term, exp.Collate) else term
             if not isinstance(column, exp.Column):
                 continue
-            values = {row.get(column.name.lower()) for row in stored_rows(evidence, evidence.text)}
-            texts = [value for value in values if isinstance(value, str)]
+            texts = self._texts(evidence, [column.name.lower()])
             if len(texts) > 1 and self._case(texts):
                 return True
         return False
 
     def _compares(self, evidence: Evidence) -> bool:
-        """Return whether a column that only SQLite folds is compared by size, or by min and max."""
+        """Return whether texts are compared by size, or by min and max, that the two sortings part."""
         from sqlglot import expressions as exp
 
         if evidence.kind != "rows":
             return False
-        for node in evidence.find(exp.LT, exp.GT, exp.LTE, exp.GTE, exp.Between, exp.Min, exp.Max):
-            for column in node.find_all(exp.Column):
-                values = {row.get(column.name.lower()) for row in stored_rows(evidence, evidence.text)}
-                texts = [value for value in values if isinstance(value, str)]
-                found = [
-                    evidence.column(column.name, b, sorted(syntax.tables(evidence.text))) for b in BACKENDS
+        for query in queries(evidence.sqlite, "sqlite"):
+            for node in query.tree.find_all(exp.LT, exp.GT, exp.LTE, exp.GTE, exp.Between, exp.Min, exp.Max):
+                stored = self._texts(evidence, [column.name.lower() for column in node.find_all(exp.Column)])
+                if isinstance(node, exp.Min | exp.Max):
+                    if stored and any(end(stored) != end(stored, key=_by_language) for end in (min, max)):
+                        return True
+                    continue
+                asked = [
+                    p for part in node.find_all(exp.Literal, exp.Placeholder) if (p := _text(part, query))
                 ]
-                if len(texts) > 1 and self._case(texts) and any(one and one.collation for one in found):
+                if any((a < b) != (_by_language(a) < _by_language(b)) for a in stored for b in asked):
                     return True
         return False
 
+    def _texts(self, evidence: Evidence, names: list[str]) -> list[str]:
+        values = (row.get(name) for row in stored_rows(evidence, evidence.text) for name in names)
+        return sorted({value for value in values if isinstance(value, str)})
+
     def _case(self, texts: list[str]) -> bool:
         """Return whether sorting these by bytes and by language differs."""
-        return sorted(texts) != sorted(texts, key=lambda text: (re.sub(r"\W", "", text).lower(), text))
+        return sorted(texts) != sorted(texts, key=_by_language)
+
+
+def _by_language(text: str) -> tuple[str, str]:
+    """Return a key that sorts roughly as language collations do: letters first, case and signs last."""
+    return re.sub(r"\W", "", text).lower(), text
+
+
+def _text(node: Any, query: Query) -> str | None:
+    """Return the text that a literal or a placeholder stands for."""
+    try:
+        value = evaluate(node, {}, query.first)
+    except Unreadable:
+        return None
+    return value if isinstance(value, str) else None
 
 
 class CollateNocase(Rule):

@@ -71,8 +71,11 @@ _ZONE = re.compile(r"(Z|[+-]\d\d(?::?\d\d)?)$")
 
 def _clashes(evidence: Evidence) -> Iterator[str]:
     """Yield why two times compare otherwise as text than as times: zone, separator, date or precision."""
-    if evidence.kind == "state" and any(isinstance(pair.postgres, datetime.date) for pair in pairs(evidence)):
-        return  # a stored time itself differs: no comparison did that
+    if evidence.kind == "state":
+        if any(isinstance(pair.postgres, datetime.date) for pair in pairs(evidence)):
+            return  # a stored time itself differs: no comparison did that
+        if not any(re.search(r"\bWHERE\b", s.sql, re.I) for s in suspects(evidence, "sqlite")):
+            return
     stored, asked = _texts(evidence)
     for left in stored:
         for right in asked or stored:
@@ -307,13 +310,14 @@ class InvalidDate(Rule):
     name = "invalid-date"
     title = "text that is no date is refused by PostgreSQL only"
     instead = "parse in the application, pass datetime objects"
-    kinds = frozenset({"error", "outcome", "rows", "state"})
+    kinds = frozenset({"error", "outcome", "rows", "rowcount", "state"})
     priority = 1
     specimens = (
         Specimen([("UPDATE visits SET day = ?", ("2024-02-30",))], _VISITS),
         Specimen([("SELECT id FROM visits WHERE at = ?", ("soon",))], _VISITS),
         Specimen([("UPDATE visits SET at = ?", (1700000000,))], _VISITS),
         Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("May 3, 2024",)), "COMMIT"], _VISITS),
+        Specimen([("SELECT id FROM visits WHERE day >= ? ORDER BY id", ("2024-5-1",))], _VISITS),
     )
     near_misses = (
         Specimen(
@@ -334,7 +338,20 @@ class InvalidDate(Rule):
                     or said(failure, r"is of type (timestamp|date|time).* type bigint") is not None
                 )
             return True
-        return explained(evidence, self._unread)
+        return explained(evidence, self._unread) or self._asked(evidence)
+
+    def _asked(self, evidence: Evidence) -> bool:
+        """Return whether times are compared with a date that only PostgreSQL can read, such as 2024-5-1."""
+        if evidence.kind not in ("rows", "rowcount"):
+            return False
+        values = [value for s in suspects(evidence, "sqlite") for value in params_of(s)]
+        values += re.findall(r"'([^']*)'", evidence.text)
+        dates = [v for v in values if isinstance(v, str) and re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", v)]
+        if not any(instant(date) is None for date in dates):
+            return False
+        names = set(re.findall(r"\w+", bare(evidence.text)))
+        columns = [evidence.column(name, "postgres", sorted(syntax.tables(evidence.text))) for name in names]
+        return any(column is not None and family(column.type) == "time" for column in columns)
 
     def _unread(self, pair: Pair) -> bool:
         """Return whether PostgreSQL read a time where SQLite kept something that is none."""
