@@ -7,6 +7,7 @@ with the records in `pytest_dualdb.session`; both are imported when a test asks 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import sys
@@ -227,7 +228,8 @@ class Halves:
         if recording is not None:
             report.dualdb = recording
             if data is not None:
-                data["dualdb"] = recording.to_json()
+                # as one text: execnet refuses half a surrogate pair, and takes long over small objects
+                data["dualdb"] = json.dumps(recording.to_json())
         return data
 
     @pytest.hookimpl(wrapper=True)
@@ -237,7 +239,7 @@ class Halves:
         if plain is not None and report is not None:
             from pytest_dualdb.recording import Recording
 
-            report.dualdb = Recording.from_json(plain)
+            report.dualdb = Recording.from_json(json.loads(plain))
         return report
 
     def pytest_unconfigure(self) -> None:

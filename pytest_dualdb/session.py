@@ -76,7 +76,7 @@ class Session:
         """Compare the two halves of one test."""
         catalogs: dict[str, Catalog] = {r.backend: r.catalog or self.catalogs.get(r.backend, Catalog()) for r in (sqlite, postgres)}
         ignore = self._ignore | {name.lower() for r in (sqlite, postgres) for name in r.marks.get("ignore", ())}
-        context = Context(self.templates, catalogs, ignore, self._same_value)
+        context = Context(self.templates, catalogs, self.catalogs, ignore, self._same_value)
         divergences = compare(sqlite, postgres, context)
         diagnoses = diagnose(divergences, sqlite, postgres, catalogs, self.templates, self._rules)
         reason = _not_comparable(sqlite, postgres)

@@ -89,6 +89,8 @@ def same_value(left: Any, right: Any) -> bool:
             return len(left) == len(right) and all(map(same_value, left, right))
         if isinstance(left, dict):
             return left.keys() == right.keys() and all(same_value(left[key], right[key]) for key in left)
+        if isinstance(left, datetime.datetime):
+            return instant(left) == instant(right)
         return bool(left == right)
     return _same_across(left, right) or _same_across(right, left)
 

@@ -52,6 +52,7 @@ class SQLiteBackend:
         self._admin: sqlite3.Connection | None = None
         self._version_seen = -1
         self._dirty = False
+        self._scripted = False
         self._shared: Any = None
         self._image = bytearray()
         self._file: int | None = None
@@ -81,7 +82,7 @@ class SQLiteBackend:
             name.lower(): state for name in self.tables() if (state := self._read(name)).count > 0
         }
         self._version_seen = self._data_version()
-        self._dirty = False
+        self._dirty = self._scripted = False
 
     def _open_admin(self) -> sqlite3.Connection:
         connection = _native(self.path, isolation_level=None, timeout=0.2, check_same_thread=False)
@@ -163,6 +164,8 @@ class SQLiteBackend:
 
         Read from the statements' text; triggers and foreign key actions carry a change further.
         """
+        if self._scripted:
+            return None
         found: set[str] = set()
         wrote = False
         for statement in statements:
@@ -212,7 +215,7 @@ class SQLiteBackend:
                 self._back_up()
         except sqlite3.Error:
             self._replace()
-        self._dirty = False
+        self._dirty = self._scripted = False
         self._version_seen = self._data_version()
 
     def _overwrite(self) -> bool:
@@ -299,6 +302,7 @@ class SQLiteBackend:
         return self._shared
 
     def run_script(self, sql: str) -> None:
+        self._scripted = True
         connection = _native(self.path, isolation_level=None)
         try:
             if self._durable:

@@ -12,6 +12,7 @@ and it is opened again for another ``connect`` only when nothing else refers to 
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import time
 import weakref
@@ -38,6 +39,8 @@ _IDLE = ext.TRANSACTION_STATUS_IDLE
 _INERROR = ext.TRANSACTION_STATUS_INERROR
 _autocommit = _CONNECTION.autocommit
 _MAX_KEPT = 16
+_OWN_SETTING = re.compile(r"\bset_config\s*\(|\bset\s+(?:local\s+|session\s+)?\w+\.\w+\s*(?:=|\bto\b)", re.I)
+"""Gives a value to a setting of the application's own: nothing takes that back, RESET leaves it empty."""
 _SAVEPOINT = "dualdb_half"
 
 
@@ -116,9 +119,10 @@ class RecordedCursor(ext.cursor):
         recorder = current()
         entry = None
         if recorder is not None:
-            entry = recorder.open(
-                kind, text_of(query, connection), copied(params), connection, "postgres", connection._database
-            )
+            text = text_of(query, connection)
+            if ("set" in text or "SET" in text) and _OWN_SETTING.search(text):
+                connection._key = None
+            entry = recorder.open(kind, text, copied(params), connection, "postgres", connection._database)
         self._entry = entry
         if entry is None:
             return call(*args, **kwargs)

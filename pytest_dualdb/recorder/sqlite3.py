@@ -129,6 +129,7 @@ class RecordedCursor(sqlite3.Cursor):
         self._entry = entry
         if entry is None:
             return call(sql, *parameters)
+        entry.in_transaction = connection.in_transaction
         start = time.perf_counter()
         try:
             result = call(sql, *parameters)

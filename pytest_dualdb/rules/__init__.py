@@ -86,8 +86,15 @@ def diagnose(
         own = None if rule is None else rule.severity
         severities.append(divergence.severity if own is None else own)
     causes = _fold(divergences, names)
+    for index, cause in enumerate(causes):
+        if cause is not None and names[index] == UNEXPLAINED:
+            names[index] = names[cause]
     if failed(sqlite) != failed(postgres):
         culprit = _culprit(divergences, names, causes)
+        outcome = next((i for i, d in enumerate(divergences) if d.kind == "outcome"), None)
+        if culprit is not None and outcome is not None and names[outcome] != UNEXPLAINED:
+            if divergences[culprit].kind in _WEAK:
+                culprit = None  # the failure itself says more
         if culprit is not None:
             severities[culprit] = "critical"
             for index, divergence in enumerate(divergences):
@@ -146,6 +153,9 @@ def _follows(late: Divergence, late_rule: str, early: Divergence, early_rule: st
         return False
     if early.kind == "error" and (late.postgres is not None and late.postgres.aborted):
         return True
+    refused = early.kind == "error" and early.postgres is not None and early.postgres.aborted
+    if refused and late.kind in ("state", "rows", "rowcount"):
+        return True
     if late_rule not in (UNEXPLAINED, early_rule):
         return False
     if early_rule == UNEXPLAINED and early.severity == "low":
@@ -171,6 +181,7 @@ def _tables(divergence: Divergence) -> frozenset[str]:
     return found
 
 
+_WEAK = ("type", "columns", "statements", "rowcount")
 _STRENGTH = ("bypass", "error", "rows", "state", "observed", "order", "columns", "rowcount", "statements", "type")
 
 

@@ -20,7 +20,6 @@ from pytest_dualdb.rules.facts import (
     said,
     sole_error,
     suspects,
-    texts,
 )
 
 _ACCOUNTS = (
@@ -190,8 +189,7 @@ class BooleanText(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if explained(evidence, self._word):
             return True
-        cast = r"\bCAST\s*\(.*\bAS\s+BOOL|::\s*bool"
-        if any(re.search(cast, text, re.I | re.S) for text in texts(evidence)):
+        if any(re.search(r"\bAS\s+BOOL", bare(one.sql), re.I) for one in suspects(evidence, "sqlite")):
             return explained(evidence, lambda p: isinstance(p.postgres, bool) and is_number(p.sqlite))
         for backend in BACKENDS:
             for statement in suspects(evidence, backend):

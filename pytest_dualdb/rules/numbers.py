@@ -186,7 +186,7 @@ class RealWidth(Rule):
         Specimen(["SELECT value FROM readings"], _READINGS.replace("REAL", "DOUBLE PRECISION")),
         Specimen(
             [("INSERT INTO readings VALUES (?, ?)", (2, 0.5)), "SELECT value FROM readings WHERE id = 2"],
-            _READINGS,
+            "CREATE TABLE readings (id INTEGER PRIMARY KEY, value REAL);",
         ),
     )
 

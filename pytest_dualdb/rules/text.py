@@ -273,7 +273,9 @@ class CollateNocase(Rule):
         for name in tables:
             table = None if catalog is None else catalog.table(name)
             for column in () if table is None else table.columns:
-                if (column.collation or "").upper() == "NOCASE":
+                declared = rf"[(,\s\"]{re.escape(column.name)}\"?\s[^,]*\bCOLLATE\s+\"?NOCASE\b"
+                text = "" if table is None else table.sql
+                if (column.collation or "").upper() == "NOCASE" or re.search(declared, text, re.I):
                     found.add(column.name.lower())
         for node in evidence.find(exp.Collate):
             found |= {column.name.lower() for column in node.find_all(exp.Column)}
@@ -312,12 +314,7 @@ class CaseBeyondAscii(Rule):
     instead = "fold in the application (str.casefold) and store the folded text"
     kinds = frozenset({"rows", "order", "state", "rowcount"})
     priority = 2
-    _SCHEMA: Mapping[str, str] = {
-        "sqlite": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT);"
-        " INSERT INTO people VALUES (1, 'Émile'), (2, 'Zoë');",
-        "postgres": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT COLLATE pg_c_utf8);"
-        " INSERT INTO people VALUES (1, 'Émile'), (2, 'Zoë');",
-    }
+    _SCHEMA = _PEOPLE + " INSERT INTO people VALUES (1, 'Émile'), (2, 'Zoë');"
     specimens = (
         Specimen(["SELECT upper(name) FROM people ORDER BY id"], _SCHEMA),
         Specimen([("SELECT id FROM people WHERE lower(name) = ?", ("émile",))], _SCHEMA),
@@ -393,7 +390,7 @@ class CharPadding(Rule):
     )
     near_misses = (
         Specimen(["SELECT code FROM codes"], _CODES.replace("CHAR(5)", "VARCHAR(5)")),
-        Specimen(["SELECT id FROM codes WHERE code = 'ab'"], _CODES),
+        Specimen(["SELECT id FROM codes WHERE code = 'abcde'"], _CODES.replace("'ab'", "'abcde'")),
     )
 
     def matches(self, evidence: Evidence) -> bool:
