@@ -58,7 +58,8 @@ class Divergence:
 
     ``position`` orders the divergences of a pair by when they happened; what is seen only at the end
     (state, outcome) comes last. ``swallowed`` marks an error that the application did not let out. ``note``
-    marks rows that differ in generated keys alone, consistently.
+    marks rows that differ in generated keys alone, consistently, and tables that one half only did not get
+    to write because it ended before (``cut-short``).
     """
 
     kind: Kind
@@ -70,7 +71,7 @@ class Divergence:
     position: int = 0
     difference: Difference | None = None
     swallowed: bool = False
-    note: Literal["", "generated-keys"] = ""
+    note: Literal["", "generated-keys", "cut-short"] = ""
 
     @property
     def site_statement(self) -> Statement | None:
@@ -205,6 +206,7 @@ class _Comparison:
         self.context = context
         self.equality = Equality((sqlite.window, postgres.window), context.same_value)
         self.position = 0
+        self.missed: frozenset[str] = frozenset()
 
     def run(self) -> Iterator[Divergence]:
         sqlite, postgres = self.recordings["sqlite"], self.recordings["postgres"]
@@ -217,11 +219,26 @@ class _Comparison:
             else:
                 yield from self._alone(left, right, counts)
         self.position = len(pairs) + 1
+        self.missed = self._missed(pairs)
         yield from self._observed()
         self.position += 1
         yield from self._state()
         self.position += 1
         yield from self._outcome()
+
+    def _missed(self, pairs: Sequence[Pair]) -> frozenset[str]:
+        """Return the tables that only one half wrote at the end, because the other had ended by then."""
+        found: set[str] = set()
+        sides = [failed(self.recordings[backend]) for backend in BACKENDS]
+        if sides[0] == sides[1]:
+            return frozenset()
+        for pair in reversed(pairs):
+            ended, went_on = pair if sides[0] else (pair[1], pair[0])
+            if ended is not None and ended.error is None and ended.kind not in ("commit", "rollback"):
+                break
+            if went_on is not None:
+                found |= syntax.written_tables(went_on.sql) | syntax.defined_tables(went_on.sql)
+        return frozenset(found)
 
     # ------------------------------------------------------------------------------------------ statements
 
@@ -711,9 +728,11 @@ class _Comparison:
         self, table: str, severity: Severity, message: str, difference: Difference | None
     ) -> Divergence:
         writers = {backend: self._writer(backend, table) for backend in BACKENDS}
+        note: Literal["", "cut-short"] = "cut-short" if table in self.missed else ""
         return Divergence(
-            "state", severity, message, writers["sqlite"], writers["postgres"], table, self.position, difference
-        )
+            "state", severity, message, writers["sqlite"], writers["postgres"], table, self.position, difference,
+            note=note,
+        )  # fmt: skip
 
     def _writer(self, backend: Backend, table: str) -> Statement | None:
         """Return the last statement of the half that wrote the table, as far as its text tells."""

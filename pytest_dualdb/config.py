@@ -131,7 +131,7 @@ def resolve(
     return Settings(rootdir=rootdir, sources=sources, **values)
 
 
-_FIELDS = ("url", "dsn", "path", "host", "port", "user", "password", "database", "backend")
+_FIELDS = ("url", "sqlalchemy_url", "dsn", "path", "host", "port", "user", "password", "database", "backend")
 
 
 def _variable(line: str) -> tuple[str, str]:

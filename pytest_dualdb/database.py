@@ -86,8 +86,7 @@ class Database:
             raise ImportError(
                 "db.engine() needs SQLAlchemy, which is not installed: pip install sqlalchemy"
             ) from None
-        url = self.url if self.backend == "sqlite" else sqlalchemy.make_url(self.url).set(drivername="postgresql+psycopg2")
-        engine = sqlalchemy.create_engine(url, **arguments)
+        engine = sqlalchemy.create_engine(self._backend.address.sqlalchemy_url, **arguments)
         self._engines.append(engine)
         return engine
 

@@ -171,6 +171,20 @@ def written_tables(sql: str) -> frozenset[str]:
     return frozenset(name for name in found if name != "set")
 
 
+_DEFINED = re.compile(
+    r"^\s*(?:create|drop|alter)\s+(?:(?:temp|temporary|unlogged)\s+)?table\s+(?:if\s+(?:not\s+)?exists\s+)?"
+    r"((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])(?:\s*\.\s*(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
+    re.I,
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def defined_tables(sql: str) -> frozenset[str]:
+    """Return the lower-case name of the table that the statement creates, alters or drops."""
+    match = _DEFINED.search(sql)
+    return frozenset() if match is None else frozenset({match[1].rpartition(".")[2].strip().strip('"`[]').lower()})
+
+
 _PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\?\d*|:\w+|\$\d+")
 
 

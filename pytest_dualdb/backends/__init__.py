@@ -32,9 +32,13 @@ class HalfEnd:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How an application reaches the database; empty where the backend has no such thing."""
+    """How an application reaches the database; empty where the backend has no such thing.
+
+    ``sqlalchemy_url`` names the driver that is recorded, where ``url`` leaves it to whoever reads it.
+    """
 
     url: str
+    sqlalchemy_url: str = ""
     dsn: str = ""
     path: str = ""
     host: str = ""

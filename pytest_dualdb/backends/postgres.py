@@ -50,7 +50,8 @@ class PostgresBackend:
         self.version = server.version
         self.isolation = isolation
         self.address = Address(
-            url=server.url(database), dsn=server.dsn(database), host=server.host, port=str(server.port),
+            url=server.url(database),
+            sqlalchemy_url=server.url(database).replace("postgresql://", "postgresql+psycopg2://", 1), dsn=server.dsn(database), host=server.host, port=str(server.port),
             user=server.user, password=server.password, database=database,
         )  # fmt: skip
         self._maintenance: Any = None

@@ -41,10 +41,11 @@ class SQLiteBackend:
         """Use ``folder``, which this worker owns; ``durable_folder`` if it is on a disk."""
         self.path = str(folder / "test.sqlite3")
         self.own = os.path.realpath(self.path)
+        # three slashes and the path: on Windows it begins with the drive
+        url = "sqlite:///" + self.path.replace(os.sep, "/")
         self.address = Address(
-            # three slashes and the path: on Windows it begins with the drive
-            url="sqlite:///" + self.path.replace(os.sep, "/"), path=self.path, database=self.path,
-        )  # fmt: skip
+            url=url, sqlalchemy_url=url, path=self.path, database=self.path
+        )
         self.isolation = isolation
         self._folder = folder
         self._durable = durable_folder
@@ -121,6 +122,9 @@ class SQLiteBackend:
             state = {name.lower(): self._read(name) for name in wanted}
         except sqlite3.Error as error:
             return HalfEnd(leaks=(*leaks, f"the database could not be read after the test: {error}"))
+        finally:
+            # now, not before the next half: the other backend's half may look into this file, too
+            self.reset()
         return HalfEnd(state, catalog, leaks)
 
     def _roll_back(self, statements: Sequence[Statement]) -> tuple[dict[str, TableState], Catalog | None]:

@@ -87,14 +87,17 @@ def diagnose(
         severities.append(divergence.severity if own is None else own)
     causes = _fold(divergences, names)
     for index, cause in enumerate(causes):
-        if cause is not None and names[index] == UNEXPLAINED:
+        if cause is not None:
             names[index] = names[cause]
     if failed(sqlite) != failed(postgres):
         culprit = _culprit(divergences, names, causes)
-        outcome = next((i for i, d in enumerate(divergences) if d.kind == "outcome"), None)
-        if culprit is not None and outcome is not None and names[outcome] != UNEXPLAINED:
-            if divergences[culprit].kind in _WEAK:
-                culprit = None  # the failure itself says more
+        outcome = next(i for i, d in enumerate(divergences) if d.kind == "outcome")
+        if culprit is not None and names[outcome] != UNEXPLAINED and divergences[culprit].kind != "error":
+            culprit = None  # the failure itself says more
+        for index, divergence in enumerate(divergences):
+            if divergence.note == "cut-short" and causes[index] is None:
+                causes[index] = outcome if culprit is None else culprit
+                names[index] = names[outcome if culprit is None else culprit]
         if culprit is not None:
             severities[culprit] = "critical"
             for index, divergence in enumerate(divergences):
@@ -156,6 +159,8 @@ def _follows(late: Divergence, late_rule: str, early: Divergence, early_rule: st
     refused = early.kind == "error" and early.postgres is not None and early.postgres.aborted
     if refused and late.kind in ("state", "rows", "rowcount"):
         return True
+    if early.kind == "error" and late.kind == "state" and late.table in _tables(early):
+        return True
     if late_rule not in (UNEXPLAINED, early_rule):
         return False
     if early_rule == UNEXPLAINED and early.severity == "low":
@@ -177,11 +182,10 @@ def _tables(divergence: Divergence) -> frozenset[str]:
     found = frozenset() if divergence.table is None else frozenset({divergence.table})
     for statement in (divergence.sqlite, divergence.postgres):
         if statement is not None:
-            found |= syntax.tables(statement.sql)
+            found |= syntax.tables(statement.sql) | syntax.defined_tables(statement.sql)
     return found
 
 
-_WEAK = ("type", "columns", "statements", "rowcount")
 _STRENGTH = ("bypass", "error", "rows", "state", "observed", "order", "columns", "rowcount", "statements", "type")
 
 
@@ -195,7 +199,7 @@ def _culprit(
     """
     best: tuple[tuple[bool, int, bool, int], int] | None = None
     for index, divergence in enumerate(divergences):
-        if divergence.kind not in _STRENGTH or causes[index] is not None:
+        if divergence.kind not in _STRENGTH or divergence.note == "cut-short" or causes[index] is not None:
             continue
         if divergence.kind in ("type", "statements") and names[index] == UNEXPLAINED:
             continue

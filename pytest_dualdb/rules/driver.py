@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 import threading
 from typing import Any, ClassVar
 
@@ -391,7 +393,7 @@ class NoResultsToFetch(Rule):
         Fetch only if ``cursor.description`` is not None, or ask for rows:
         ``UPDATE item SET code = 'b' WHERE id = 1 RETURNING code``.
     References:
-        https://peps.python.org/pep-0249/#cursor-methods
+        https://docs.python.org/3/library/sqlite3.html#sqlite3.Cursor.fetchone
         https://www.psycopg.org/docs/cursor.html
     """
 
@@ -520,3 +522,39 @@ def _in_thread(db: Any) -> None:
     thread.join()
     if raised:
         raise raised[0]
+
+
+def _beside(db: Any) -> None:
+    """Write to the test's database, and in the PostgreSQL half to a SQLite database as well."""
+    run(db, "INSERT INTO item (id, code) VALUES (2, 'b')")
+    if db.backend == "postgres":
+        with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute("SELECT 1")
+
+
+class WrongDatabase(Rule):
+    """A statement of the PostgreSQL half that goes to a SQLite database.
+
+    What differs:
+        The test runs on PostgreSQL, and a part of the application still talks to SQLite: its rows are not
+        where the rest of the application looks for them.
+    Why:
+        The module has a path of its own: ``sqlite3.connect`` with a fixed file, or a default that is used
+        when a setting is missing.
+    Instead:
+        Take the connection from where the rest of the application takes it: ``DATABASE_URL``, or the
+        application's own pool.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#sqlite3.connect
+        https://www.psycopg.org/docs/module.html#psycopg2.connect
+    """
+
+    name = "wrong-database"
+    title = "statements of the PostgreSQL half go to SQLite"
+    instead = "take the connection from where the rest of the application takes it"
+    kinds = frozenset({"bypass"})
+    specimens = (Specimen([_beside], _ITEM),)
+    near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b')"], _ITEM),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        return evidence.kind == "bypass"

@@ -528,7 +528,7 @@ class LongName(Rule):
     title = "names are cut to 63 bytes on PostgreSQL"
     instead = "names of at most 63 bytes"
     kinds = ERRORS | {"columns", "state"}
-    priority = 4
+    priority = 20
     _LONG = "a" * 64
     specimens = (
         Specimen(

@@ -185,7 +185,7 @@ class TransactionalDdl(Rule):
     priority = 15
     specimens = (
         Specimen(["CREATE TABLE tag (name TEXT)", "ROLLBACK", "CREATE TABLE tag (name TEXT)", "COMMIT"]),
-        Specimen(["CREATE TABLE tag AS SELECT 'a' AS name"]),
+        Specimen(["CREATE TABLE tag AS SELECT 'a' AS name", "ROLLBACK"]),
         Specimen(
             ["ALTER TABLE item ADD COLUMN note TEXT", "ROLLBACK", "SELECT note FROM item", "ROLLBACK"], _ITEM
         ),

@@ -1,0 +1,178 @@
+"""One test for each kind of divergence, and one for each verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import pytest
+
+
+def test_agree(db):
+    assert db.scalar("SELECT count(*) FROM person") == 3
+
+
+def test_outcome(db):
+    db.scalar("SELECT 1")
+    assert db.backend == "sqlite"
+
+
+def test_outcome_in_setup(db, picky):
+    db.scalar("SELECT 1")
+
+
+@pytest.fixture
+def picky(db):
+    db.scalar("SELECT 2")
+    if db.backend == "sqlite":
+        raise LookupError("the fixture does not like SQLite")
+
+
+def test_error(db):
+    db.fetchall("SELECT group_concat(name) FROM person")
+
+
+def test_error_swallowed(db):
+    with contextlib.suppress(Exception):
+        db.fetchall("SELECT group_concat(name) FROM person")
+
+
+def test_error_class(db):
+    with pytest.raises(Exception, match="(?i)integer"):
+        db.execute("INSERT INTO exact VALUES (?)", ("many",))
+
+
+def test_rows(db):
+    db.fetchall("SELECT name FROM person WHERE name LIKE 'a%' ORDER BY id")
+
+
+def test_order(db):
+    db.fetchall("SELECT name FROM person ORDER BY age")
+
+
+def test_order_cut(db):
+    db.fetchall("SELECT name FROM person ORDER BY age LIMIT 1")
+
+
+def test_order_not_asked_for(db):
+    # the planner of one side sorts to find the distinct ones
+    rows = "SELECT 'b' AS x UNION ALL SELECT 'a'" if db.backend == "sqlite" else "SELECT 'a' AS x UNION ALL SELECT 'b'"
+    cursor = db.connection.cursor()
+    cursor.execute(rows)
+    cursor.fetchall()
+
+
+def test_type(db):
+    db.fetchall("SELECT height FROM person ORDER BY id")
+
+
+def test_column_names(db):
+    if db.backend == "sqlite":
+        connection = db.connect()
+        connection.row_factory = sqlite3.Row
+    else:
+        from psycopg2.extras import DictCursor
+
+        connection = db.connect(cursor_factory=DictCursor)
+    cursor = connection.cursor()
+    cursor.execute("SELECT count(*) FROM person")
+    assert cursor.fetchone()[0] == 3
+
+
+def test_column_count(db):
+    db.fetchall("SELECT * FROM wide")
+
+
+def test_rowcount(db):
+    cursor = db.execute("SELECT id FROM person")
+    assert cursor.rowcount in (-1, 3)
+
+
+def test_lastrowid(db):
+    cursor = db.execute("INSERT INTO person (name) VALUES ('Kay')")
+    assert cursor.lastrowid in (0, 4)
+
+
+def test_statements(db):
+    for _ in range(2 if db.backend == "sqlite" else 1):
+        db.scalar("SELECT count(*) FROM person")
+
+
+def test_state(db):
+    with db.transaction():
+        db.execute("DELETE FROM person WHERE id = 1")
+
+
+def test_state_never_committed(db):
+    connection = db.connect()
+    connection.cursor().execute("INSERT INTO pet VALUES (7, 1, 'Bim')")
+    if db.backend == "sqlite":
+        connection.commit()
+
+
+def test_observed(db):
+    db.scalar("SELECT 1")
+    db.observe("body", {"backend": db.backend})
+
+
+def test_bypass(db):
+    db.scalar("SELECT 1")
+    if db.backend == "postgres":
+        sqlite3.connect(":memory:").execute("SELECT 2")
+
+
+def test_reaches_the_wrong_database(db):
+    path = db.path or ":memory:"
+    sqlite3.connect(path).execute("SELECT 1 WHERE 0").fetchall()
+
+
+def test_fails_on_both(db):
+    db.scalar("SELECT 1")
+    raise AssertionError("always")
+
+
+def test_skipped_on_one(db):
+    if db.backend == "postgres":
+        pytest.skip("not there yet")
+    db.scalar("SELECT 1")
+
+
+def test_expected_failure(db):
+    if db.backend == "postgres":
+        pytest.xfail("known")
+    db.scalar("SELECT 1")
+
+
+def test_no_statement(db):
+    assert db.backend
+
+
+def test_only_observed(db):
+    db.observe("value", 5)
+
+
+@pytest.mark.dualdb(ignore=["NAME"])
+def test_ignored_column(db):
+    cursor = db.connection.cursor()
+    cursor.execute(f"SELECT id, '{db.backend}' AS name FROM person ORDER BY id")
+    cursor.fetchall()
+
+
+LEAKED = []
+
+
+def test_leak(db):
+    if db.backend == "sqlite":
+        connection = sqlite3.connect(db.path)
+    else:
+        import psycopg2
+
+        connection = psycopg2.connect(db.dsn)
+    connection.cursor().execute("INSERT INTO pet VALUES (8, 1, 'Leak')")
+    LEAKED.append(connection)
+
+
+def test_after_a_leak(db):
+    assert db.scalar("SELECT count(*) FROM pet") == 2
+    with db.transaction():
+        db.execute("INSERT INTO pet VALUES (8, 1, 'Own')")
