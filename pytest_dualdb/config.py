@@ -10,9 +10,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pytest_dualdb.recording import BACKENDS, Backend
+if TYPE_CHECKING:
+    # only for the checker: this module is read in every run of pytest, also without a database
+    from pytest_dualdb.recording import Backend
 
 FAIL_ON = ("critical", "high", "medium", "low", "never")
 ISOLATIONS = ("reset", "clone", "rollback")
@@ -81,7 +83,7 @@ class Settings:
 
     @property
     def backends(self) -> tuple[Backend, ...]:
-        return BACKENDS if self.backend == "both" else (cast(Backend, self.backend),)
+        return ("sqlite", "postgres") if self.backend == "both" else (cast("Backend", self.backend),)
 
     @property
     def chosen(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -148,7 +147,7 @@ class Halves:
     def __init__(self, config: pytest.Config, settings: config.Settings, given: dict[str, Any] | None) -> None:
         self.config = config
         self.settings = settings
-        self.run = given["run"] if given else secrets.token_hex(4)
+        self.run = given["run"] if given else os.urandom(4).hex()
         self.server = ServerSource(settings, given["server"] if given else None)
         self._worker: Worker | None = None
         self._before: dict[str, str | None] = {}

@@ -246,9 +246,9 @@ def test_state_names_the_table_and_who_wrote_it(run: Run) -> None:
 
 
 def test_what_a_test_left_open_is_named(run: Run) -> None:
-    (line,) = [line for line in run.output.splitlines() if "left open" in line or "an open transaction" in line][:1]
-    assert "an open transaction" in run.output
-    assert "test_kinds.py::test_leak" in run.output[run.output.index(line) :]
+    assert "1 test left something open: test_kinds.py::test_leak (SQLite: an open transaction)" in " ".join(
+        run.output.split()
+    )
 
 
 # ------------------------------------------------------------------------------------------- the quiet suite
