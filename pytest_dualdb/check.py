@@ -360,7 +360,7 @@ def _schema(settings: config.Settings, backend: Backend, server: Server | None) 
 
     def load() -> str:
         files = settings.schema_files(backend)
-        worker = Worker(settings, f"{secrets.token_hex(4)}run", own)
+        worker = Worker(settings, f"{secrets.token_hex(4)}_check", own)
         try:
             tables = len(worker.backend(backend).tables())
         finally:

@@ -196,7 +196,6 @@ def test_a_run_without_db_imports_no_driver_and_starts_nothing(pytester: pytest.
     pytester.makepyfile("def test_it(): pass")
     assert loaded(pytester.runpytest_subprocess()) == {
         "pytest_dualdb", "pytest_dualdb.plugin", "pytest_dualdb.config", "pytest_dualdb.hookspecs",
-        "pytest_dualdb.recording",
     }  # fmt: skip
     # a choice means that the application's own `from sqlite3 import connect` must be reached: nothing else
     found = loaded(pytester.runpytest_subprocess("--db=both", "--db-postgres=postgresql://127.0.0.1:1/none"))
@@ -322,7 +321,7 @@ def test_a_failing_statement_is_shown_at_the_line_of_the_test(pytester: pytest.P
     ("arguments", "message"),
     [
         (["--db=oracle"], "--db: unknown value 'oracle'; expected one of sqlite, postgres, both"),
-        (["--db-isolation=none"], "--db-isolation: unknown value 'none'; expected one of reset, clone"),
+        (["--db-isolation=none"], "--db-isolation: unknown value 'none'; expected one of reset, clone, rollback"),
         (
             ["--db-fail-on=worst"],
             "--db-fail-on: unknown value 'worst'; expected one of critical, high, medium, low, never",

@@ -92,6 +92,7 @@ class PostgresBackend:
         self._run(f"ALTER DATABASE {quoted(self.own)} RENAME TO {quoted(self.template)}")
         self._created.append(self.template)
         self._clone()
+        recorded.strays.discard(self.own)
 
     def _can_reset(self) -> bool:
         """Return whether the database can be brought back in place: it takes a superuser, and statistics."""
@@ -137,6 +138,11 @@ class PostgresBackend:
 
     def start_half(self) -> None:
         self._settle()
+        if self.own in recorded.strays:
+            # somebody wrote between the halves: a thread or a connection that outlived its test
+            self.end_half(())
+            self._dirty = self._dirty or self._base is None
+            recorded.strays.discard(self.own)
         if self._dirty:
             self.reset()
         if self._resets >= _VACUUM_EVERY:

@@ -27,6 +27,7 @@ from pytest_dualdb.recording import (
 
 _USER_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 _OUTSIDE = "changes through a connection that rollback isolation did not give out"
+_PENDING = "a statement whose rows were not all read"
 _DEFINES = frozenset({"CREATE", "ALTER", "DROP"})
 
 
@@ -108,6 +109,10 @@ class SQLiteBackend:
         except sqlite3.Error:
             changed = True
         if not changed:
+            if self._is_locked():
+                leaks = leaks or (_PENDING,)
+                self._replace()
+                self._version_seen = self._data_version()
             return HalfEnd(*rolled_back, leaks)
         if self.isolation == "rollback":
             leaks = (*leaks, _OUTSIDE)
@@ -126,6 +131,18 @@ class SQLiteBackend:
             # now, not before the next half: the other backend's half may look into this file, too
             self.reset()
         return HalfEnd(state, catalog, leaks)
+
+    def _is_locked(self) -> bool:
+        """Return whether somebody holds a lock, by a statement or a transaction that nothing here can end."""
+        if not any(connection._path == self.own for connection in recorded.live):
+            return False
+        assert self._admin is not None
+        try:
+            self._admin.execute("BEGIN EXCLUSIVE")
+            self._admin.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return True
+        return False
 
     def _roll_back(self, statements: Sequence[Statement]) -> tuple[dict[str, TableState], Catalog | None]:
         """With `rollback` isolation: read what the half changed from within its transaction, and undo it."""
@@ -257,6 +274,9 @@ class SQLiteBackend:
         assert self._template is not None
         assert self._admin is not None
         self._admin.close()
+        for connection in recorded.live:
+            if connection._path == self.own:
+                connection._path = f"{self.own} (before)"
         for suffix in ("", "-journal", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self.path + suffix)

@@ -35,6 +35,9 @@ live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
 owns: Callable[[str], bool] = lambda database: False  # noqa: E731
 """Whether a database is one of this run; the backend sets it. Only such connections are kept."""
 
+strays: set[str] = set()
+"""Databases that somebody used while no half of this backend ran; the backend takes them out again."""
+
 _IDLE = ext.TRANSACTION_STATUS_IDLE
 _INERROR = ext.TRANSACTION_STATUS_INERROR
 _autocommit = _CONNECTION.autocommit
@@ -118,6 +121,8 @@ class RecordedCursor(ext.cursor):
         connection._used = True
         recorder = current()
         entry = None
+        if recorder is None or recorder.backend != "postgres":
+            strays.add(connection._database)
         if recorder is not None:
             text = text_of(query, connection)
             if ("set" in text or "SET" in text) and _OWN_SETTING.search(text):

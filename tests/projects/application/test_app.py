@@ -27,5 +27,5 @@ def test_hard_coded_path(db):
     assert not os.path.exists(app.PATH)
 
 
-def test_environment_is_put_back():
-    assert "BACKEND" not in os.environ
+def test_environment_is_that_of_the_first_half_between_halves():
+    assert os.environ["BACKEND"] == "sqlite"
