@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("-v", "--verbose", action="count", default=0, help="show details of every issue")
     explain = command("explain", _explain, "list the rules, or say what one means and what to write instead")
     explain.add_argument("rule", nargs="?", metavar="RULE", help="such as like-case")
+    explain.add_argument("--pages", type=Path, metavar="FOLDER", help="write the whole catalogue as Markdown there")
     return parser
 
 
@@ -432,6 +433,8 @@ A rule of your own can claim it: see the hook pytest_dualdb_rules."""
 def _explain(arguments: argparse.Namespace) -> int:
     from pytest_dualdb.rules import UNEXPLAINED, all_rules, rule_named
 
+    if arguments.pages is not None:
+        return _write_pages(arguments.pages)
     if not arguments.rule:
         _list_rules(all_rules())
         return 0
@@ -457,14 +460,27 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _write_pages(folder: Path) -> int:
+    from pytest_dualdb.report.catalogue import pages
+    from pytest_dualdb.rules import all_rules
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages(all_rules()).items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--pages={folder}: {error.strerror}; expected a folder that can be written") from None
+    print(f"Wrote the rules to {folder}")
+    return 0
+
+
 def _list_rules(rules: Sequence[Rule]) -> None:
-    families: dict[str, list[Rule]] = {}
-    for rule in rules:
-        families.setdefault(type(rule).__module__.rpartition(".")[2], []).append(rule)
+    from pytest_dualdb.report.catalogue import families
+
     column = max((len(rule.name) for rule in rules), default=0)
-    for family in sorted(families):
+    for family, members in families(rules).items():
         print(_painted(family, "bold"))
-        for rule in sorted(families[family], key=lambda rule: rule.name):
+        for rule in members:
             print(f"  {rule.name:<{column}}  {rule.title}")
         print()
     print(f"{len(rules)} rules; dualdb explain RULE says what differs, why, and what to write instead")

@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
+import halves
 import psycopg2
 import pytest
 from projects import Projects
 
+from pytest_dualdb import config
 from pytest_dualdb.server import Server, open_server
+from pytest_dualdb.worker import Half, Worker
 
 pytest_plugins = ["pytester"]
 
@@ -47,6 +50,33 @@ def postgres_dsn(postgres_server: Server) -> Iterator[str]:
 def projects(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) -> Projects:
     """Runs the projects in tests/projects; equal runs are made once."""
     return Projects(tmp_path_factory.mktemp("projects"), postgres_server.url(postgres_server.maintenance))
+
+
+@pytest.fixture(scope="module")
+def worker(postgres_server: Server) -> Iterator[Worker]:
+    """The databases of one process, from the template of `halves.setup`."""
+    settings = config.resolve(lambda setting: None, lambda setting: None, halves.ROOT, {})
+    made = Worker(settings, f"test_{secrets.token_hex(4)}", lambda: postgres_server, halves.setup)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sqlite(worker: Worker) -> Iterator[Half]:
+    with halves.half(worker, "sqlite") as made:
+        yield made
+
+
+@pytest.fixture
+def postgres(worker: Worker) -> Iterator[Half]:
+    with halves.half(worker, "postgres") as made:
+        yield made
+
+
+@pytest.fixture(params=halves.BACKENDS)
+def either(worker: Worker, request: pytest.FixtureRequest) -> Iterator[Half]:
+    with halves.half(worker, request.param) as made:
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,12 +7,14 @@ databases do today.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from projects import Projects, Run
 
 from pytest_dualdb.compare import SEVERITIES
+from pytest_dualdb.report.catalogue import pages
 from pytest_dualdb.rules import UNEXPLAINED, Rule, Specimen, all_rules
 
 RULES = all_rules()
@@ -72,6 +74,12 @@ def test_rule_is_documented(rule: Rule) -> None:
     assert rule.kinds
     assert rule.specimens
     assert rule.near_misses
+
+
+def test_the_pages_are_those_of_the_docstrings() -> None:
+    folder = Path(__file__).parent.parent / "docs" / "rules"
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    assert written == pages(RULES), "run: dualdb explain --pages docs/rules"
 
 
 def test_names_are_unique() -> None:
