@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pytest_dualdb.recording import Backend
 
@@ -17,7 +18,26 @@ if TYPE_CHECKING:
     from sqlglot import expressions as exp
 
 MAX_PARSED_CHARACTERS = 20_000
-"""Longer statements are not parsed: they are generated, and parsing them would take seconds."""
+"""Longer statements are generated: they are not parsed, which would take seconds, and only begun to be read."""
+
+_Answer = TypeVar("_Answer")
+_Rest = ParamSpec("_Rest")
+
+
+def _remembered(
+    function: Callable[Concatenate[str, _Rest], _Answer],
+) -> Callable[Concatenate[str, _Rest], _Answer]:
+    """Keep answers by statement; of a long one only the beginning is read, and nothing is kept."""
+    cached = functools.lru_cache(maxsize=1024)(function)
+
+    @functools.wraps(function)
+    def answer(sql: str, *args: _Rest.args, **kwargs: _Rest.kwargs) -> _Answer:
+        if len(sql) > MAX_PARSED_CHARACTERS:
+            return function(sql[:MAX_PARSED_CHARACTERS], *args, **kwargs)
+        return cached(sql, *args, **kwargs)  # type: ignore[arg-type]
+
+    return answer
+
 
 _LEADING = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*", re.S)
 _VERB = re.compile(r"[A-Za-z]+")
@@ -26,7 +46,7 @@ DEFINES = frozenset({"CREATE", "ALTER", "DROP", "COMMENT", "TRUNCATE", "REINDEX"
 _WITH_WRITE = re.compile(r"\)\s*(INSERT|UPDATE|DELETE|REPLACE|MERGE)\b", re.I)
 
 
-@functools.lru_cache(maxsize=4096)
+@_remembered
 def verb(sql: str) -> str:
     """Return the first word of a statement in upper case; for WITH the verb of what follows it."""
     start = _LEADING.match(sql)
@@ -56,19 +76,19 @@ _ABOUT_SCHEMA = re.compile(
 )
 
 
-@functools.lru_cache(maxsize=4096)
+@_remembered
 def is_about_schema(sql: str) -> bool:
     """Return whether the statement asks about the database itself, in words that one side alone has."""
     return _ABOUT_SCHEMA.search(sql) is not None
 
 
-@functools.lru_cache(maxsize=1024)
+@_remembered
 def parse(sql: str, backend: Backend) -> tuple[exp.Expr, ...]:
     """Parse a statement as that backend's dialect; one that can't be read gives an empty tuple.
 
     The placeholders of psycopg2 (``%s``, ``%(name)s``, ``%%``) are read as ``?``, ``:name`` and ``%``.
     """
-    if len(sql) > MAX_PARSED_CHARACTERS:
+    if len(sql) >= MAX_PARSED_CHARACTERS:
         return ()
     import logging
 
@@ -104,7 +124,7 @@ class Shape:
     keys: tuple[SortKey, ...] = ()
 
 
-@functools.lru_cache(maxsize=1024)
+@_remembered
 def shape(sql: str, backend: Backend, columns: tuple[str, ...] = ()) -> Shape:
     """Return whether the outermost query orders and limits its rows, and by which result columns."""
     trees = parse(sql, backend)
@@ -145,7 +165,7 @@ _TABLE_WORD = re.compile(
 )
 
 
-@functools.lru_cache(maxsize=4096)
+@_remembered
 def tables(sql: str) -> frozenset[str]:
     """Return the lower-case names that the statement uses as tables, as far as the text tells."""
     names = set()
@@ -164,7 +184,7 @@ _WRITTEN = re.compile(
 )
 
 
-@functools.lru_cache(maxsize=4096)
+@_remembered
 def written_tables(sql: str) -> frozenset[str]:
     """Return the lower-case names of the tables that the statement writes, triggers and cascades apart."""
     found = (m[1].rpartition(".")[2].strip().strip('"`[]').lower() for m in _WRITTEN.finditer(sql))
@@ -178,7 +198,7 @@ _DEFINED = re.compile(
 )
 
 
-@functools.lru_cache(maxsize=4096)
+@_remembered
 def defined_tables(sql: str) -> frozenset[str]:
     """Return the lower-case name of the table that the statement creates, alters or drops."""
     match = _DEFINED.search(sql)
@@ -188,7 +208,7 @@ def defined_tables(sql: str) -> frozenset[str]:
 _PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\?\d*|:\w+|\$\d+")
 
 
-@functools.lru_cache(maxsize=4096)
+@_remembered
 def skeleton(sql: str) -> str:
     """Return the text without what differs between drivers: placeholders, white space, letter case."""
     text = _PLACEHOLDER.sub("?", sql.replace("%%", "%"))
