@@ -31,7 +31,7 @@ def _remembered(
     cached = functools.lru_cache(maxsize=1024)(function)
 
     @functools.wraps(function)
-    def answer(sql: str, *args: _Rest.args, **kwargs: _Rest.kwargs) -> _Answer:
+    def answer(sql: str, /, *args: _Rest.args, **kwargs: _Rest.kwargs) -> _Answer:
         if len(sql) > MAX_PARSED_CHARACTERS:
             return function(sql[:MAX_PARSED_CHARACTERS], *args, **kwargs)
         return cached(sql, *args, **kwargs)  # type: ignore[arg-type]

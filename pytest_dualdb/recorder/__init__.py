@@ -7,6 +7,7 @@ fetches them, nothing is fetched here, and errors pass through unchanged.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
@@ -164,10 +165,8 @@ class Recorder:
         return entry
 
     def observe(self, name: str, value: Any) -> None:
-        try:
+        with contextlib.suppress(Exception):  # what can't be copied is compared by its text, as it is at the end
             value = copy.deepcopy(value)
-        except Exception:  # what can't be copied is compared by its text, as it is at the end
-            pass
         self.observed.append((name, value))
 
     def site_of(self, error: BaseException) -> Site | None:

@@ -68,7 +68,8 @@ def fresh(db):
             "SELECT count(*) FROM pg_attribute WHERE attrelid = 'seed'::regclass AND attnum > 0": 3,
             "SELECT count(*) FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'u', 'f')": 5,
             "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal": 1,
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'": 0,
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory'"
+            " AND datname = current_database()": 0,
             "SELECT current_setting('search_path') || current_user": db.scalar("SELECT '\"$user\", public' || session_user"),
         }.items():
             assert db.scalar(query) == expected, query

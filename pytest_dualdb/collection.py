@@ -1,0 +1,213 @@
+"""How a collected test becomes its halves: parametrised, or for `unittest` one item for each backend.
+
+It knows pytest's items and the marks on them, not what a half does. Everything a half needs to be told apart
+later is on the item: `backend_of` and `test_key` read it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_dualdb.marks import Marks
+
+BACKEND = "_dualdb_backend"
+"""The fixture that gives a half its backend."""
+
+_HALF_OF = pytest.StashKey[str]()
+_MARKS = pytest.StashKey["Marks"]()
+
+
+def backend_of(item: pytest.Item) -> str | None:
+    """Return the backend of a half, None for what is no half."""
+    callspec = getattr(item, "callspec", None)
+    found = None if callspec is None else callspec.params.get(BACKEND)
+    return item.stash.get(_HALF_OF, None) if found is None else str(found)
+
+
+def test_key(item: pytest.Item, backend: str) -> str:
+    """Return the node id without the backend, which is the last of the test's parameters."""
+    if _HALF_OF in item.stash:
+        assert item.parent is not None
+        return f"{item.parent.nodeid}::{cast(pytest.Function, item).originalname}"
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return item.nodeid
+    rest = callspec.id.removesuffix(backend).removesuffix("-")
+    start = item.nodeid.removesuffix(f"[{callspec.id}]")
+    return f"{start}[{rest}]" if rest else start
+
+
+# pytest collects by name in whatever imports this
+test_key.__test__ = False  # type: ignore[attr-defined]
+
+
+class Collection:
+    """Makes halves of the tests of one process as they are collected."""
+
+    def __init__(self, backends: Sequence[str], rules: Callable[[], Iterable[str]]) -> None:
+        """``rules`` gives the names that an allowance may have; it is asked only if there is one."""
+        self.backends = tuple(backends)
+        self._rules = rules
+        self._known: frozenset[str] | None = None
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> bool:
+        """Parametrise a test function that asks for the database; say whether it does."""
+        if BACKEND not in metafunc.fixturenames:
+            if not _overridden(metafunc.fixturenames, getattr(metafunc, "_arg2fixturedefs", {}), metafunc.definition):
+                return False
+            metafunc.fixturenames.append(BACKEND)
+        metafunc.parametrize(BACKEND, self.backends, indirect=True, ids=self.backends)
+        return True
+
+    def divide(self, report: pytest.CollectReport, config: pytest.Config) -> bool:
+        """Put the halves of `unittest` methods in their place, and do what marks say of any half.
+
+        A bad mark makes the report a failed one. Return whether there are halves of `unittest` methods.
+        """
+        found: list[Any] = []
+        dropped: list[pytest.Item] = []
+        wrong: dict[str, None] = {}
+        made = False
+        for item in report.result or ():
+            if not isinstance(item, pytest.Function):
+                found.append(item)
+                continue
+            try:
+                marks = self._marks(item)
+            except ValueError as error:
+                wrong[str(error)] = None
+                continue
+            for half in self._halves(item):
+                made = made or half is not item
+                if marks is None or self._apply(marks, half):
+                    found.append(half)
+                else:
+                    dropped.append(half)
+        report.result = found
+        if wrong:
+            report.outcome = "failed"
+            report.longrepr = "\n".join(wrong)
+            report.result = []
+        elif dropped and len(self.backends) == 1:
+            # with both backends the test still runs: nothing to count
+            config.hook.pytest_deselected(items=dropped)
+        return made
+
+    def _marks(self, item: pytest.Function) -> Marks | None:
+        if item.get_closest_marker("dualdb") is None:
+            return None
+        from pytest_dualdb import marks
+
+        return marks.read(item, self._rule_names)
+
+    def _rule_names(self) -> frozenset[str]:
+        if self._known is None:
+            self._known = frozenset(self._rules())
+        return self._known
+
+    @staticmethod
+    def _apply(marks: Marks, half: pytest.Function) -> bool:
+        """Do what the marks say of a half; return whether it runs at all."""
+        half.stash[_MARKS] = marks
+        backend = backend_of(half)
+        if backend is None:
+            return True
+        if marks.only is not None and marks.only.only != backend:
+            return False
+        for mark in marks.expected_failures(backend):
+            half.add_marker(mark)
+        return True
+
+    def _halves(self, item: pytest.Function) -> Iterator[pytest.Function]:
+        """Yield an item for each backend in place of a `unittest` method that asks for the database."""
+        unittest = sys.modules.get("unittest")
+        if unittest is None or item.cls is None or not issubclass(item.cls, unittest.TestCase):
+            yield item
+            return
+        if BACKEND not in item.fixturenames:
+            info = getattr(item, "_fixtureinfo", None)
+            if not _overridden(item.fixturenames, getattr(info, "name2fixturedefs", {}), item):
+                yield item
+                return
+        kind = type(type(item).__name__, (_NamedHalf, type(item)), {})
+        name = item.originalname
+        for backend in self.backends:
+            method = getattr(cast(pytest.Class, item.parent).obj(name), name)
+            half: pytest.Function = kind.from_parent(item.parent, name=f"{name}[{backend}]", callobj=method)
+            half.originalname = name
+            half.stash[_HALF_OF] = backend
+            yield half
+
+    def count(self, items: Iterable[pytest.Item], config: pytest.Config) -> None:
+        """Take note of how many tests each allowance is for, before any of them is deselected."""
+        under: dict[tuple[str, str], set[str]] = {}
+        for item in items:
+            marks = item.stash.get(_MARKS, None)
+            backend = backend_of(item)
+            if marks is None or backend is None or marks.only is not None:
+                continue
+            for rule, _, where in marks.allowances:
+                under.setdefault((rule, where), set()).add(test_key(item, backend))
+        if any("::" in str(argument) for argument in config.args):
+            return  # there may be more than what was asked for
+        self._counts = {key: len(tests) for key, tests in under.items()}
+
+    def marks(self, item: pytest.Item) -> Mapping[str, Any]:
+        """Return what the recording of a half carries of its marks, as plain JSON values."""
+        found = item.stash.get(_MARKS, None)
+        if found is None:
+            return {}
+        from pytest_dualdb.marks import to_json
+
+        return to_json(found, self._counts)
+
+
+class _NamedHalf(pytest.Function):
+    """A `unittest` method whose item has another name: `unittest` looks for the method by the item's."""
+
+    def setup(self) -> None:
+        name, self.name = self.name, self.originalname
+        try:
+            # makes the instance, also the new one of a repeated run
+            _ = self.obj
+            super().setup()
+        finally:
+            self.name = name
+
+    def runtest(self) -> None:
+        name, self.name = self.name, self.originalname
+        try:
+            super().runtest()
+        finally:
+            self.name = name
+
+
+def _overridden(names: Iterable[str], known: Mapping[str, Sequence[Any]], item: pytest.Item) -> bool:
+    """Return whether a test asks for db through a fixture that overrides another of its own name.
+
+    pytest before version 9 leaves what the overridden fixture asks for out of ``fixturenames``.
+    """
+    if all(len(found) < 2 for found in known.values()):
+        return False
+    lookup = getattr(getattr(item.session, "_fixturemanager", None), "getfixturedefs", None)
+    waiting = [(name, -1) for name in names]
+    seen = set(waiting)
+    while waiting:
+        name, index = waiting.pop()
+        if name == BACKEND:
+            return True
+        found = known.get(name) or (lookup(name, item) if lookup is not None else None) or ()
+        if len(found) < -index:
+            continue
+        for wanted in found[index].argnames:
+            entry = (wanted, index - 1 if wanted == name else -1)
+            if entry not in seen:
+                seen.add(entry)
+                waiting.append(entry)
+    return False
