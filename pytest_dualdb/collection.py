@@ -1,7 +1,7 @@
 """How a collected test becomes its halves: parametrised, or for `unittest` one item for each backend.
 
 It knows pytest's items and the marks on them, not what a half does. Everything a half needs to be told apart
-later is on the item: `backend_of` and `test_key` read it.
+later is on the item: `backend_of` and `key_of` read it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ BACKEND = "_dualdb_backend"
 
 _HALF_OF = pytest.StashKey[str]()
 _MARKS = pytest.StashKey["Marks"]()
+_ELSEWHERE = pytest.StashKey[bool]()
 
 
 def backend_of(item: pytest.Item) -> str | None:
@@ -29,7 +30,7 @@ def backend_of(item: pytest.Item) -> str | None:
     return item.stash.get(_HALF_OF, None) if found is None else str(found)
 
 
-def test_key(item: pytest.Item, backend: str) -> str:
+def key_of(item: pytest.Item, backend: str) -> str:
     """Return the node id without the backend, which is the last of the test's parameters."""
     if _HALF_OF in item.stash:
         assert item.parent is not None
@@ -40,10 +41,6 @@ def test_key(item: pytest.Item, backend: str) -> str:
     rest = callspec.id.removesuffix(backend).removesuffix("-")
     start = item.nodeid.removesuffix(f"[{callspec.id}]")
     return f"{start}[{rest}]" if rest else start
-
-
-# pytest collects by name in whatever imports this
-test_key.__test__ = False  # type: ignore[attr-defined]
 
 
 class Collection:
@@ -59,19 +56,19 @@ class Collection:
     def parametrize(self, metafunc: pytest.Metafunc) -> bool:
         """Parametrise a test function that asks for the database; say whether it does."""
         if BACKEND not in metafunc.fixturenames:
-            if not _overridden(metafunc.fixturenames, getattr(metafunc, "_arg2fixturedefs", {}), metafunc.definition):
+            known = getattr(metafunc, "_arg2fixturedefs", {})
+            if not _overridden(metafunc.fixturenames, known, metafunc.definition):
                 return False
             metafunc.fixturenames.append(BACKEND)
         metafunc.parametrize(BACKEND, self.backends, indirect=True, ids=self.backends)
         return True
 
-    def divide(self, report: pytest.CollectReport, config: pytest.Config) -> bool:
+    def divide(self, report: pytest.CollectReport) -> bool:
         """Put the halves of `unittest` methods in their place, and do what marks say of any half.
 
         A bad mark makes the report a failed one. Return whether there are halves of `unittest` methods.
         """
         found: list[Any] = []
-        dropped: list[pytest.Item] = []
         wrong: dict[str, None] = {}
         made = False
         for item in report.result or ():
@@ -85,18 +82,16 @@ class Collection:
                 continue
             for half in self._halves(item):
                 made = made or half is not item
-                if marks is None or self._apply(marks, half):
-                    found.append(half)
-                else:
-                    dropped.append(half)
+                if marks is not None and not self._apply(marks, half):
+                    if len(self.backends) > 1:
+                        continue
+                    half.stash[_ELSEWHERE] = True
+                found.append(half)
         report.result = found
         if wrong:
             report.outcome = "failed"
             report.longrepr = "\n".join(wrong)
             report.result = []
-        elif dropped and len(self.backends) == 1:
-            # with both backends the test still runs: nothing to count
-            config.hook.pytest_deselected(items=dropped)
         return made
 
     def _marks(self, item: pytest.Function) -> Marks | None:
@@ -131,11 +126,11 @@ class Collection:
             yield item
             return
         if BACKEND not in item.fixturenames:
-            info = getattr(item, "_fixtureinfo", None)
-            if not _overridden(item.fixturenames, getattr(info, "name2fixturedefs", {}), item):
+            known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+            if not _overridden(item.fixturenames, known, item):
                 yield item
                 return
-        kind = type(type(item).__name__, (_NamedHalf, type(item)), {})
+        kind = cast(type[pytest.Function], type(type(item).__name__, (_NamedHalf, type(item)), {}))
         name = item.originalname
         for backend in self.backends:
             method = getattr(cast(pytest.Class, item.parent).obj(name), name)
@@ -144,8 +139,12 @@ class Collection:
             half.stash[_HALF_OF] = backend
             yield half
 
-    def count(self, items: Iterable[pytest.Item], config: pytest.Config) -> None:
-        """Take note of how many tests each allowance is for, before any of them is deselected."""
+    def finish(self, items: list[pytest.Item], config: pytest.Config) -> None:
+        """Deselect what runs on the other backend only, and count the tests that an allowance is for."""
+        elsewhere = [item for item in items if _ELSEWHERE in item.stash]
+        if elsewhere:
+            config.hook.pytest_deselected(items=elsewhere)
+            items[:] = [item for item in items if _ELSEWHERE not in item.stash]
         under: dict[tuple[str, str], set[str]] = {}
         for item in items:
             marks = item.stash.get(_MARKS, None)
@@ -153,7 +152,7 @@ class Collection:
             if marks is None or backend is None or marks.only is not None:
                 continue
             for rule, _, where in marks.allowances:
-                under.setdefault((rule, where), set()).add(test_key(item, backend))
+                under.setdefault((rule, where), set()).add(key_of(item, backend))
         if any("::" in str(argument) for argument in config.args):
             return  # there may be more than what was asked for
         self._counts = {key: len(tests) for key, tests in under.items()}
@@ -170,6 +169,13 @@ class Collection:
 
 class _NamedHalf(pytest.Function):
     """A `unittest` method whose item has another name: `unittest` looks for the method by the item's."""
+
+    @property
+    def id(self) -> Any:
+        """The parsed node id, as pytest has it from 9.2 on: --lf needs the parameter apart from the name."""
+        found = super().id
+        parse = getattr(type(found), "parse", None)
+        return found if parse is None else parse(str(found))
 
     def setup(self) -> None:
         name, self.name = self.name, self.originalname

@@ -7,8 +7,10 @@ here"); why they differ and what to do about it is the business of `pytest_duald
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -108,18 +110,63 @@ Pair = tuple[Statement | None, Statement | None]
 def align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     """Pair the statements of two halves: by call site and statement, then by what stands between those.
 
-    A statement that only one half issued is paired with None. Threads are aligned apart, in the order of
-    their first statements.
+    A statement that only one half issued is paired with None. Threads are aligned apart.
     """
     threads = _by_thread(left), _by_thread(right)
     if len(threads[0]) <= 1 and len(threads[1]) <= 1:
         return _align(left, right)
     pairs: list[Pair] = []
-    for number in range(max(len(threads[0]), len(threads[1]))):
-        first = threads[0][number] if number < len(threads[0]) else []
-        second = threads[1][number] if number < len(threads[1]) else []
+    for first, second in _pair_threads(*threads):
         pairs += _align(first, second)
     return pairs
+
+
+def _pair_threads(
+    left: list[list[Statement]], right: list[list[Statement]]
+) -> Iterator[tuple[list[Statement], list[Statement]]]:
+    """Pair the threads that issued the same; what a pool dealt out otherwise is matched by statement.
+
+    Which of several threads comes first is a matter of chance, and so is which one takes a task.
+    """
+    rest = list(right)
+    unpaired = []
+    for one in left:
+        best = max(rest, key=lambda other: _likeness(one, other), default=None)
+        if best is None or not _likeness(one, best):
+            unpaired.append(one)
+            continue
+        rest.remove(best)
+        yield one, best
+    if len(unpaired) <= 1 and len(rest) <= 1:
+        yield from itertools.zip_longest(unpaired, rest, fillvalue=[])
+        return
+    waiting: dict[Any, list[Statement]] = {}
+    for statement in itertools.chain(*rest):
+        waiting.setdefault(_identity(statement), []).append(statement)
+    left_over = []
+    for thread in unpaired:
+        alone = []
+        for statement in thread:
+            same = waiting.get(_identity(statement))
+            if same:
+                yield [statement], [same.pop(0)]
+            else:
+                alone.append(statement)
+        left_over.append(alone)
+    others = {id(statement) for same in waiting.values() for statement in same}
+    still = [[statement for statement in thread if id(statement) in others] for thread in rest]
+    yield from itertools.zip_longest(left_over, still, fillvalue=[])
+
+
+def _likeness(one: Sequence[Statement], other: Sequence[Statement]) -> int:
+    """Return how many statements two threads share to the parameter; 0 unless they are the same otherwise."""
+    if [_key(s) for s in one] != [_key(s) for s in other]:
+        return 0
+    return 1 + sum(_identity(a) == _identity(b) for a, b in zip(one, other, strict=True))
+
+
+def _identity(statement: Statement) -> tuple[Any, str]:
+    return _key(statement), repr(_positional(statement))
 
 
 def _by_thread(statements: Sequence[Statement]) -> list[list[Statement]]:
@@ -137,14 +184,62 @@ def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     if batched:
         left, right = ([s for s in side if s.error or _key(s) not in batched] for side in (left, right))
         keys = [_key(s) for s in left], [_key(s) for s in right]
+    own, others = ([s for s in side if s.kind not in _ENDS] for side in (left, right))
+    return _with_ends(_matched(own, others, (_identity, _key)), left, right)
+
+
+_ENDS = frozenset({"commit", "rollback"})
+
+
+def _matched(
+    left: Sequence[Statement], right: Sequence[Statement], keys: Sequence[Callable[[Statement], Any]]
+) -> list[Pair]:
+    """Pair statements by the first key; what is left between those by the next."""
+    if not left or not right or not keys:
+        return list(_pair_gap(left, right))
     pairs: list[Pair] = []
-    matcher = difflib.SequenceMatcher(None, keys[0], keys[1], autojunk=False)
+    matcher = difflib.SequenceMatcher(None, [keys[0](s) for s in left], [keys[0](s) for s in right], autojunk=False)
     for tag, i, j, k, m in matcher.get_opcodes():
         if tag == "equal":
             pairs += zip(left[i:j], right[k:m], strict=True)
         else:
-            pairs += _pair_gap(left[i:j], right[k:m])
+            pairs += _matched(left[i:j], right[k:m], keys[1:])
     return pairs
+
+
+def _with_ends(pairs: Sequence[Pair], left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    """Put the ends of transactions behind the statements that they followed; one half may have more of them.
+
+    They look alike everywhere: statements matched by them would be those of other moments.
+    """
+    behind = _ends_behind(left), _ends_behind(right)
+    found: list[Pair] = _pair_ends(behind[0].get(0, []), behind[1].get(0, []))
+    for one, other in pairs:
+        found.append((one, other))
+        found += _pair_ends(behind[0].get(id(one), []), behind[1].get(id(other), []))
+    return found
+
+
+def _pair_ends(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    found: list[Pair] = []
+    for one, other in itertools.zip_longest(left, right):
+        if one is not None and other is not None and one.kind != other.kind:
+            found += [(one, None), (None, other)]
+        else:
+            found.append((one, other))
+    return found
+
+
+def _ends_behind(statements: Sequence[Statement]) -> dict[int, list[Statement]]:
+    """Return the ends of transactions by the id of the statement before them, 0 for those before any."""
+    found: dict[int, list[Statement]] = {}
+    last = 0
+    for statement in statements:
+        if statement.kind in _ENDS:
+            found.setdefault(last, []).append(statement)
+        else:
+            last = id(statement)
+    return found
 
 
 def _batched(
@@ -207,6 +302,8 @@ class _Comparison:
         self.equality = Equality((sqlite.window, postgres.window), context.same_value)
         self.position = 0
         self.missed: frozenset[str] = frozenset()
+        self.told: set[str] = set()
+        """The kinds of what the application was told differently so far."""
 
     def run(self) -> Iterator[Divergence]:
         sqlite, postgres = self.recordings["sqlite"], self.recordings["postgres"]
@@ -215,7 +312,9 @@ class _Comparison:
         counts = [Counter(map(_key, r.statements)) for r in (sqlite, postgres)] if len(pairs) > 1 else []
         for self.position, (left, right) in enumerate(pairs, start=1):
             if left is not None and right is not None:
-                yield from self._pair(left, right)
+                for divergence in self._pair(left, right):
+                    self.told.add(divergence.kind)
+                    yield divergence
             else:
                 yield from self._alone(left, right, counts)
         self.position = len(pairs) + 1
@@ -303,19 +402,35 @@ class _Comparison:
         yield from self._counts(left, right)
 
     def _learn(self, left: Statement, right: Statement) -> None:
+        """Learn from parameters that differ: what the halves say of their own accord depends on the run.
+
+        Until they have been told different things they can't but have it from the run. Later a text may come
+        of what they were told (of 2.50 and 2.5), so that only what looks like one of the run is learnt.
+        """
         if left.params == right.params:
             return
-        first, second = left.params, right.params
-        if isinstance(first, Mapping) and isinstance(second, Mapping):
-            for key in first.keys() & second.keys():
-                self.equality.learn(first[key], second[key])
-        elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
-            for one, other in zip(first, second, strict=True):
-                if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
-                    for a, b in zip(one, other, strict=True):
-                        self.equality.learn(a, b)
-                else:
+        sets = [_sets(statement) for statement in (left, right)]
+        if list(map(len, sets[0])) != list(map(len, sets[1])):
+            return
+        names = syntax.parameter_columns(left.sql, "sqlite") if sets[0] else ()
+        for first, second in zip(*sets, strict=True):
+            for index, (one, other) in enumerate(zip(first, second, strict=True)):
+                if "type" not in self.told or self.told & _LOUD or self.equality.of_run(one, other):
                     self.equality.learn(one, other)
+                column = names[index] if index < len(names) else ""
+                number = isinstance(one, int | float | Decimal)
+                if column and not self.told - ({"type"} if number else set()) and not self._is_key(column):
+                    self.equality.learn_for(column, one, other)
+
+    def _is_key(self, column: str) -> bool:
+        """Return whether a column of that name is a key somewhere: numbers in it come from the database."""
+        if column.lower() == "id" or column.lower().endswith(("_id", "_key")):
+            return True
+        tables = [table for catalog in self.context.catalogs.values() for table in catalog.tables.values()]
+        return any(
+            column.lower() in map(str.lower, (*table.primary_key, *itertools.chain(*(k.columns for k in table.foreign_keys))))
+            for table in tables
+        )
 
     def _errors(self, left: Statement, right: Statement) -> Iterator[Divergence]:
         if left.error is None or right.error is None:
@@ -424,8 +539,10 @@ class _Comparison:
     ) -> Difference | Literal["order"] | None:
         """Return None for the same rows, "order" for the same rows in another order, else the difference."""
         if len(first) == len(second):
+            mark = self.equality.mark()
             if all(self._same_row(a, b, columns, ignored) for a, b in zip(first, second, strict=True)):
                 return None
+            self.equality.forget(mark)
         only_first, only_second, both = self._unmatched(first, second, columns, ignored)
         if not only_first and not only_second:
             return "order"
@@ -437,10 +554,13 @@ class _Comparison:
     def _same_row(self, one: Row, other: Row, columns: Sequence[str], ignored: frozenset[int]) -> bool:
         if len(one) != len(other):
             return False
-        return all(
-            index in ignored or self.equality.same(a, b, columns[index] if index < len(columns) else "")
-            for index, (a, b) in enumerate(zip(one, other, strict=True))
-        )
+        mark = self.equality.mark()
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            if index in ignored or self.equality.same(a, b, columns[index] if index < len(columns) else ""):
+                continue
+            self.equality.forget(mark)
+            return False
+        return True
 
     def _unmatched(
         self, first: Sequence[Row], second: Sequence[Row], columns: Sequence[str], ignored: frozenset[int]
@@ -519,11 +639,25 @@ class _Comparison:
         if not arranged.ordered:
             message = "rows come in another order; the statement asks for none"
             yield self._divergence("order", "low", message, left, right, difference)
+        elif self._arranged_by_chance(first, second, arranged):
+            self.equality.normalised.add("order-of-run")
         elif arranged.keys and self._ties(first, second, arranged.keys):
             message = "rows with equal sort keys come in another order"
             yield self._divergence("order", "low", message, left, right, difference)
         else:
             yield self._divergence("order", "medium", "rows come in another order", left, right, difference)
+
+    def _arranged_by_chance(self, first: Sequence[Row], second: Sequence[Row], arranged: syntax.Shape) -> bool:
+        """Return whether the rows are sorted by values that depend on the run: keys made at random, durations."""
+        for key in arranged.keys:
+            if key.name in self.equality.measured:
+                return True
+            if key.column is not None and any(
+                key.column < min(len(a), len(b)) and self.equality.depends_on_run(a[key.column], b[key.column])
+                for a, b in zip(first, second, strict=False)
+            ):
+                return True
+        return False
 
     def _ties(self, first: Sequence[Row], second: Sequence[Row], keys: Sequence[syntax.SortKey]) -> bool:
         """Return whether both sides show the same sequence of sort keys, so that only ties differ."""
@@ -545,12 +679,33 @@ class _Comparison:
             message = "other rows are first" + ("" if arranged.ordered else "; the statement asks for no order")
             yield self._divergence("order", "medium", message, left, right, difference)
             return
+        if self._of_the_run(difference, left, right, arranged):
+            self.equality.normalised.add("made-of-run")
+            return
         if self._generated_keys_only(difference, left, right):
             message = f"generated keys differ in {', '.join(difference.differing)}"
             found = self._divergence("rows", "low", message, left, right, difference)
             yield replace(found, note="generated-keys")
             return
         yield self._divergence("rows", "high", _rows_message(difference, left, right), left, right, difference)
+
+    def _of_the_run(self, difference: Difference, left: Statement, right: Statement, arranged: syntax.Shape) -> bool:
+        """Return whether what differs is made of values of the run: the first of random keys, a mean of durations."""
+        if not difference.differing or len(left.rows) != len(right.rows):
+            return False
+        if arranged.limited and self._arranged_by_chance(left.values, right.values, arranged):
+            return True
+        for name in difference.differing:
+            index = difference.columns.index(name)
+            sources = syntax.sources(right.sql, "postgres", index)
+            if sources & self.equality.measured:
+                continue
+            if not re.search(r"\b(?:min|max)\s*\(", right.sql, re.I) or not all(
+                a[index] is not None and b[index] is not None and self.equality.depends_on_run(a[index], b[index])
+                for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True)
+            ):
+                return False
+        return True
 
     def _other_records(self, difference: Difference) -> bool:
         """Return whether the rows of each half are in the other's database too, only not first."""
@@ -603,7 +758,7 @@ class _Comparison:
         for key in sides[0].keys() | sides[1].keys():
             if key in sides[0] and key in sides[1]:
                 left, right = sides[0][key], sides[1][key]
-                if self.equality.same(left, right, key[0]):
+                if self.equality.same(left, right, key[0]) or self.equality.same_measure(left, right):
                     if not same_type(left, right):
                         message = f"observed {key[0]!r}: {_type_name(left)} / {_type_name(right)}"
                         yield Divergence("type", "low", message, position=self.position)
@@ -770,6 +925,33 @@ _KIN = (
 def _kin(left: Failure, right: Failure) -> bool:
     """Return whether the two classes are what the drivers call one thing (a missing table, bad syntax)."""
     return any({left.dbapi, right.dbapi} <= kin for kin in _KIN)
+
+
+def _positional(statement: Statement) -> Any:
+    """Return the parameters in the order of the statement's placeholders, those of each set for executemany."""
+    if statement.kind == "executemany":
+        return [_in_order(statement.sql, params) for params in statement.params or ()]
+    return _in_order(statement.sql, statement.params)
+
+
+def _in_order(sql: str, params: Any) -> Any:
+    if not isinstance(params, Mapping):
+        return params
+    names = [first or second for first, second in _NAMED.findall(sql)]
+    return [params[name] for name in names] if names and all(name in params for name in names) else list(params.values())
+
+
+_NAMED = re.compile(r"%\((\w+)\)s|(?<!:):(\w+)")
+
+
+def _sets(statement: Statement) -> list[Sequence[Any]]:
+    """Return the sets of parameters of a statement, one but for executemany."""
+    found = _positional(statement)
+    sets = found if statement.kind == "executemany" else [found]
+    return [one if isinstance(one, list | tuple) else [one] for one in sets]
+
+
+_LOUD: frozenset[str] = frozenset({"rows", "rowcount", "order", "error", "statements", "columns"})
 
 
 def _types_agree(first: Sequence[Any], second: Sequence[Any]) -> bool:

@@ -7,19 +7,14 @@ if a mark names one.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from pytest_dualdb.recording import BACKENDS
-
-USAGE = (
-    'dualdb(only="postgres", xfail="postgres", raises=Error, allow="like-case", ignore=["created_at"], reason=...):'
-    " run on that backend only; expect that backend's half to fail; accept what those rules say; don't compare"
-    " those columns. All but ignore need a reason."
-)
 
 
 class MarkError(ValueError):
@@ -77,28 +72,25 @@ def read(item: pytest.Function, rules: Callable[[], Iterable[str]]) -> Marks | N
     """
     found: list[Mark] = []
     for node, mark in item.iter_markers_with_node("dualdb"):
-        where = test_name(item) if node is item else node.nodeid
+        where = name_of(item) if node is item else node.nodeid
         try:
-            read_one = _dualdb(*_keywords_only(mark), **mark.kwargs)
-            _check_rules(read_one.allow, rules)
-        except (MarkError, TypeError) as error:
-            raise MarkError(f"{where}: @pytest.mark.dualdb({_shown(mark)}): {_plain(error)}") from None
-        found.append(_placed(read_one, where))
+            _check_arguments(mark)
+            said = _dualdb(**mark.kwargs)
+            _check_rules(said.allow, rules)
+        except MarkError as error:
+            raise MarkError(f"{where}: @pytest.mark.dualdb({_shown(mark)}): {error}") from None
+        found.append(replace(said, where=where))
     if not found:
         return None
     marks = Marks(tuple(found))
-    _check_together(marks, test_name(item))
+    _check_together(marks, name_of(item))
     return marks
 
 
-def test_name(item: pytest.Function) -> str:
+def name_of(item: pytest.Function) -> str:
     """Return the node id of a test without its parameters."""
     assert item.parent is not None
     return f"{item.parent.nodeid}::{item.originalname}"
-
-
-# pytest collects by name in whatever imports this
-test_name.__test__ = False  # type: ignore[attr-defined]
 
 
 def _dualdb(
@@ -121,22 +113,19 @@ def _dualdb(
         if not mark.xfail:
             raise MarkError("raises= belongs to xfail=; expected the backend that raises it, as xfail=")
         classes = raises if isinstance(raises, tuple) else (raises,)
-        # pytest.RaisesExc and RaisesGroup have `matches`
-        if not all(isinstance(c, type) and issubclass(c, BaseException) for c in classes) and not hasattr(raises, "matches"):
+        plain = all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes)
+        if not plain and not hasattr(raises, "matches"):  # as pytest.RaisesExc and RaisesGroup have
             raise MarkError(f"raises={raises!r}: expected a class of exceptions or a tuple of them")
     return mark
 
 
-def _keywords_only(mark: pytest.Mark) -> tuple[()]:
+def _check_arguments(mark: pytest.Mark) -> None:
     if mark.args:
-        raise MarkError(f"{mark.args[0]!r} has no name; expected one of only=, xfail=, allow=, ignore=, with a reason=")
-    unknown = [name for name in mark.kwargs if name not in _ARGUMENTS]
-    if unknown:
-        raise MarkError(f"unknown argument {unknown[0]!r}{_suggested(unknown[0], _ARGUMENTS)}")
-    return ()
-
-
-_ARGUMENTS = ("only", "xfail", "raises", "allow", "ignore", "reason")
+        raise MarkError(f"{mark.args[0]!r} has no name; expected one of only=, xfail=, allow=, ignore=")
+    known = list(inspect.signature(_dualdb).parameters)
+    for name in mark.kwargs:
+        if name not in known:
+            raise MarkError(f"unknown argument {name!r}{_suggested(name, known)}")
 
 
 def _backend(argument: str, given: Any) -> str:
@@ -147,7 +136,7 @@ def _backend(argument: str, given: Any) -> str:
 
 def _names(argument: str, given: Any, what: str) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else given
-    if isinstance(names, (list, tuple, set, frozenset)) and all(isinstance(n, str) and n.strip() for n in names):
+    if isinstance(names, (list, tuple)) and all(isinstance(name, str) and name.strip() for name in names):
         return tuple(names)
     raise MarkError(f"{argument}={given!r}: expected {what}: a text or a list of texts")
 
@@ -158,18 +147,19 @@ def _check_rules(allowed: tuple[str, ...], rules: Callable[[], Iterable[str]]) -
     known = sorted({"unexplained", *rules()})
     for name in allowed:
         if name not in known:
-            raise MarkError(f"allow={name!r}: unknown rule{_suggested(name, known, 'the name that the summary shows')}")
+            otherwise = "the name of a rule as the summary shows it"
+            raise MarkError(f"allow={name!r}: unknown rule{_suggested(name, known, otherwise)}")
 
 
 def _check_together(marks: Marks, test: str) -> None:
     backends = dict.fromkeys(mark.only for mark in marks.marks if mark.only)
     if len(backends) > 1:
-        raise MarkError(f"{test}: its marks say only={' and only='.join(map(repr, backends))}; expected one of them")
-    never = [mark.xfail for mark in marks.marks if backends and mark.xfail and mark.xfail not in backends]
-    if never:
-        raise MarkError(
-            f"{test}: its marks say xfail={never[0]!r} and only={next(iter(backends))!r}; expected an xfail of a half that runs"
-        )
+        both = " and only=".join(map(repr, backends))
+        raise MarkError(f"{test}: its marks say only={both}; expected one of them")
+    for mark in marks.marks:
+        if backends and mark.xfail and mark.xfail not in backends:
+            only = next(iter(backends))
+            raise MarkError(f"{test}: only={only!r} leaves no half to fail as xfail={mark.xfail!r} expects")
 
 
 def _suggested(name: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -183,14 +173,6 @@ def _shown(mark: pytest.Mark) -> str:
     parts = [*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items())]
     text = " ".join(", ".join(parts).split())
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _placed(mark: Mark, where: str) -> Mark:
-    return Mark(mark.only, mark.xfail, mark.raises, mark.allow, mark.ignore, mark.reason, where)
 
 
 def to_json(marks: Marks | None, counts: Mapping[tuple[str, str], int]) -> dict[str, Any]:

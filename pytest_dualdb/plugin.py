@@ -11,18 +11,20 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_dualdb import __version__, config, hookspecs
+from pytest_dualdb.collection import Collection, backend_of, key_of
 
 if TYPE_CHECKING:
     from pytest_dualdb.database import Database
     from pytest_dualdb.recording import Recording
     from pytest_dualdb.report import Report
+    from pytest_dualdb.rules import Rule
     from pytest_dualdb.server import RunningServer, Server
     from pytest_dualdb.session import Session
     from pytest_dualdb.worker import Half, Worker
@@ -31,7 +33,7 @@ _SETTINGS = pytest.StashKey[config.Settings]()
 _HALVES = pytest.StashKey["Halves"]()
 _HALF = pytest.StashKey["Half"]()
 _PHASES = pytest.StashKey[dict[str, Any]]()
-_BACKEND = "_dualdb_backend"
+_REFUSED = pytest.StashKey[bool]()
 
 # ------------------------------------------------------------------------------------------------- options
 
@@ -72,6 +74,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Resolve the settings and be in place before a conftest imports the application."""
     settings = _resolve(early_config, early_config.known_args_namespace)
+    owner = _owner_of_db(early_config.pluginmanager)
+    if owner is None:
+        early_config.pluginmanager.register(Fixtures(), "dualdb-fixtures")
+    elif settings.chosen:
+        source = settings.sources["backend"]
+        raise pytest.UsageError(
+            f"pytest-dualdb: {source}={settings.backend}: the plugin {owner[0]} has a fixture db as well;"
+            f" expected one plugin to have it: add -p no:{owner[1]} to leave that one out,"
+            f" or run without {source}"
+        )
     if settings.chosen:
         from pytest_dualdb.recorder import sqlite3 as recorded
 
@@ -98,7 +110,8 @@ def _resolve(pytest_config: pytest.Config, options: Any) -> config.Settings:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "dualdb(ignore=[...]): columns of this test's results that are not compared between the databases",
+        "dualdb(only='postgres', xfail='postgres', raises=..., allow='like-case', ignore=['created_at'],"
+        " reason=...): what is known of the test on the two databases; all but ignore need a reason",
     )
     settings = config.stash.get(_SETTINGS, None) or _resolve(config, config.option)
     given = getattr(config, "workerinput", {}).get("dualdb")
@@ -115,30 +128,50 @@ def pytest_configure(config: pytest.Config) -> None:
 # --------------------------------------------------------------------------------- the tests' side: fixtures
 
 
-@pytest.fixture
-def _dualdb_backend(request: pytest.FixtureRequest) -> str:
-    """The backend of this half; parametrised by the plugin."""
-    if hasattr(request, "param"):
-        return str(request.param)
-    backends = request.config.stash[_SETTINGS].backends
-    if len(backends) == 1:
-        return backends[0]
-    raise pytest.UsageError(
-        f"{request.node.nodeid} asks for db through request.getfixturevalue only; expected it as an argument"
-        " of the test or of a fixture, so that the test can run once on each database"
-    )
+def _owner_of_db(plugins: pytest.PytestPluginManager) -> tuple[str, str] | None:
+    """Return another plugin that has a fixture called db: its name for people, and for ``-p no:``."""
+    kind = type(Fixtures.db)
+    projects = {id(plugin): dist.project_name for plugin, dist in plugins.list_plugin_distinfo()}
+    for name, plugin in plugins.list_name_plugin():
+        members = {**vars(type(plugin)), **getattr(plugin, "__dict__", {})}
+        for attribute, member in members.items():
+            if type(member) is not kind:
+                continue
+            # the first is pytest's name from version 8.4 on, the second its name until then
+            for known in ("_fixture_function_marker", "_pytestfixturefunction"):
+                fixture = getattr(member, known, None)
+                if fixture is not None and (fixture.name or attribute) == "db":
+                    return projects.get(id(plugin), name), name
+    return None
 
 
-@pytest.fixture
-def db(request: pytest.FixtureRequest, _dualdb_backend: str) -> Iterator[Database]:
-    """The test's database, fresh: a `Database` on SQLite in one half, on PostgreSQL in the other."""
-    half = request.config.stash[_HALVES].start(request.node, _dualdb_backend)
-    yield half.database
-    try:
-        half.finish()
-    except Exception as error:
-        # a failure of the plugin's own must not turn a test's result around
-        half.abandon(error)
+class Fixtures:
+    """The fixtures, unless another plugin has one called db: then it must work as if we were not there."""
+
+    @pytest.fixture
+    def _dualdb_backend(self, request: pytest.FixtureRequest) -> str:
+        """The backend of this half; parametrised by the plugin."""
+        backend = getattr(request, "param", None) or backend_of(request.node)
+        if backend is not None:
+            return str(backend)
+        backends = request.config.stash[_SETTINGS].backends
+        if len(backends) == 1:
+            return backends[0]
+        raise pytest.UsageError(
+            f"{request.node.nodeid} asks for db through request.getfixturevalue only; expected it as an"
+            " argument of the test or of a fixture, so that the test can run once on each database"
+        )
+
+    @pytest.fixture
+    def db(self, request: pytest.FixtureRequest, _dualdb_backend: str) -> Iterator[Database]:
+        """The test's database, fresh: a `Database` on SQLite in one half, on PostgreSQL in the other."""
+        half = request.config.stash[_HALVES].start(request.node, _dualdb_backend)
+        yield half.database
+        try:
+            half.finish()
+        except Exception as error:
+            # a failure of the plugin's own must not turn a test's result around
+            half.abandon(error)
 
 
 class Halves:
@@ -149,16 +182,16 @@ class Halves:
         self.settings = settings
         self.run = given["run"] if given else os.urandom(4).hex()
         self.server = ServerSource(settings, given["server"] if given else None)
+        self.collection = Collection(settings.backends, self._rule_names)
         self._worker: Worker | None = None
         self._before: dict[str, str | None] = {}
 
     def set_environment(self) -> None:
         """Set the variables of `dualdb_env` for what is imported before the first half: its own values."""
-        variables = self.worker.first_environment()
+        variables = self.worker().first_environment()
         self._before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
 
-    @property
     def worker(self) -> Worker:
         if self._worker is None:
             from pytest_dualdb.worker import Worker
@@ -175,26 +208,45 @@ class Halves:
         from pytest_dualdb.server import ServerError
 
         message = ""
+        item.stash[_REFUSED] = True
         try:
-            half = self.worker.start(backend)  # type: ignore[arg-type]
+            half = self.worker().start(backend)  # type: ignore[arg-type]
         except (ServerError, SchemaError, config.SettingError) as error:
             message = f"pytest-dualdb: {error}"
         if message:  # outside of the handler: pytest shows the whole chain of an exception
             pytest.fail(message, pytrace=False)
+        del item.stash[_REFUSED]
         item.stash[_HALF] = half
         return half
 
     @pytest.hookimpl(trylast=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if _BACKEND not in metafunc.fixturenames:
-            if not _overridden(metafunc):
-                return
-            metafunc.fixturenames.append(_BACKEND)
-        backends = self.settings.backends
-        metafunc.parametrize(_BACKEND, backends, indirect=True, ids=backends)
-        if "postgres" in backends and not self.config.option.collectonly:
+        if self.collection.parametrize(metafunc):
+            self._prepare()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        holds_tests = isinstance(collector, (pytest.Module, pytest.Class))
+        if holds_tests and self.collection.divide(report):
+            self._prepare()
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self.collection.finish(items, self.config)
+
+    def _prepare(self) -> None:
+        if "postgres" in self.settings.backends and not self.config.option.collectonly:
             # from here on there is a use for it: it starts while the rest is collected
             self.server.start()
+
+    def _rule_names(self) -> list[str]:
+        from pytest_dualdb.rules import all_rules
+
+        return [rule.name for rule in all_rules(own_rules(self.config))]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.server.started:
@@ -209,12 +261,19 @@ class Halves:
             _end_at_the_user(call.excinfo.value)
         report = yield
         if half is None:
+            if _REFUSED in item.stash and hasattr(report, "wasxfail"):
+                # that there is no database is no failure that anyone expected
+                report.outcome = "failed"
+                del report.wasxfail
             return report
         try:
             phases = item.stash.setdefault(_PHASES, {})
-            phases[report.when] = _phase(report, call, half)
+            phase = _phase(report, call, half)
+            if phases.get(report.when, ("passed",))[0] != "failed":  # as a subtest of this phase was
+                phases[report.when] = phase
             if report.when == "teardown":
-                report.dualdb = _recording(item, half, phases)  # type: ignore[attr-defined]
+                marks = self.collection.marks(item)
+                report.dualdb = _recording(item, half, phases, marks)  # type: ignore[attr-defined]
                 del item.stash[_HALF], item.stash[_PHASES]
         except Exception as error:  # never in the way of the test's own result
             _complain(self.config, f"{item.nodeid}: its record was lost: {type(error).__name__}: {error}")
@@ -248,30 +307,9 @@ class Halves:
         self.server.stop()
 
 
-def _overridden(metafunc: pytest.Metafunc) -> bool:
-    """Return whether the test asks for db through a fixture that overrides another of its own name.
-
-    pytest before version 9 leaves what the overridden fixture asks for out of ``fixturenames``.
-    """
-    known = getattr(metafunc, "_arg2fixturedefs", {})
-    if all(len(found) < 2 for found in known.values()):
-        return False
-    lookup = getattr(getattr(metafunc.definition.session, "_fixturemanager", None), "getfixturedefs", None)
-    waiting = [(name, -1) for name in metafunc.fixturenames]
-    seen = set(waiting)
-    while waiting:
-        name, index = waiting.pop()
-        if name == _BACKEND:
-            return True
-        found = known.get(name) or (lookup(name, metafunc.definition) if lookup is not None else None) or ()
-        if len(found) < -index:
-            continue
-        for wanted in found[index].argnames:
-            entry = (wanted, index - 1 if wanted == name else -1)
-            if entry not in seen:
-                seen.add(entry)
-                waiting.append(entry)
-    return False
+def own_rules(pytest_config: pytest.Config) -> list[Rule]:
+    """Return the rules that the user's conftest and other plugins add."""
+    return [rule for found in pytest_config.hook.pytest_dualdb_rules() for rule in found]
 
 
 def _end_at_the_user(error: BaseException) -> None:
@@ -296,16 +334,21 @@ def _phase(report: pytest.TestReport, call: pytest.CallInfo[None], half: Half) -
     outcome: str = report.outcome
     if hasattr(report, "wasxfail"):
         outcome = "xfailed" if report.outcome == "skipped" else "xpassed"
+    elif isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]"):
+        # the test passed, which is what there is to compare
+        outcome = "xpassed"
     failure = None
     reason = ""
-    if call.excinfo is not None and report.outcome == "failed":
+    if call.excinfo is not None and outcome == "failed":
         failure = half.failure(report.when, call.excinfo.value)
     elif report.outcome == "skipped" and isinstance(report.longrepr, tuple):
         reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+    elif outcome == "xfailed":
+        reason = str(report.wasxfail).removeprefix("reason: ")
     return outcome, failure, report.duration, reason
 
 
-def _recording(item: pytest.Item, half: Half, phases: dict[str, Any]) -> Recording:
+def _recording(item: pytest.Item, half: Half, phases: dict[str, Any], marks: Mapping[str, Any]) -> Recording:
     setup, call, teardown = (phases.get(when) for when in ("setup", "call", "teardown"))
     outcome, failure = "passed", None
     if setup is not None and setup[0] != "passed":
@@ -314,23 +357,12 @@ def _recording(item: pytest.Item, half: Half, phases: dict[str, Any]) -> Recordi
         outcome, failure = call[0], call[1]
     elif teardown is not None and teardown[0] == "failed":
         outcome, failure = "error", teardown[1]
-    ignored = [name for mark in item.iter_markers("dualdb") for name in mark.kwargs.get("ignore", ())]
     return half.recording(
-        test=_test_key(item, half.backend.name), nodeid=item.nodeid, outcome=outcome, failure=failure,
+        test=key_of(item, half.backend.name), nodeid=item.nodeid, outcome=outcome, failure=failure,
         seconds=sum(phase[2] for phase in phases.values()),
         reason=next((phase[3] for phase in phases.values() if phase[3]), ""),
-        marks={"ignore": ignored} if ignored else {},
+        marks=marks,
     )  # fmt: skip
-
-
-def _test_key(item: pytest.Item, backend: str) -> str:
-    """Return the node id without the backend, which is the last of the test's parameters."""
-    callspec = getattr(item, "callspec", None)
-    if callspec is None:
-        return item.nodeid
-    rest = callspec.id.removesuffix(backend).removesuffix("-")
-    start = item.nodeid.removesuffix(f"[{callspec.id}]")
-    return f"{start}[{rest}]" if rest else start
 
 
 def _complain(pytest_config: pytest.Config, message: str) -> None:
@@ -408,19 +440,16 @@ class Controller:
         for path in settings.report:
             _check_report_path(pytest_config.invocation_params.dir / path, settings.sources["report"])
 
-    @property
     def session(self) -> Session:
         if self._session is None:
             from pytest_dualdb.session import Session
 
-            hook = self.config.hook
-            rules = [rule for found in hook.pytest_dualdb_rules() for rule in found]
-            custom = hook.pytest_dualdb_same_value
+            custom = self.config.hook.pytest_dualdb_same_value
             self._session = Session(
                 self.settings.backends,
                 keep_recordings=bool(self.settings.report),
                 ignore=self.settings.ignore,
-                rules=rules,
+                rules=own_rules(self.config),
                 same_value=(lambda left, right, column: custom(left=left, right=right, column=column))
                 if custom.get_hookimpls()
                 else None,
@@ -463,7 +492,7 @@ class Controller:
         if recording is None:
             return
         try:
-            self.session.add(recording)
+            self.session().add(recording)
         except Exception as error:  # a failure of ours must not take the run down
             _complain(self.config, f"{recording.test} is lost: {type(error).__name__}: {error}")
 
@@ -487,7 +516,7 @@ class Controller:
         import sqlite3
 
         server = self.halves.server.get() if "postgres" in self.settings.backends else None
-        return self.session.report(
+        return self.session().report(
             version=__version__, sqlite=sqlite3.sqlite_version if "sqlite" in self.settings.backends else "",
             postgres=server.version if server else "", source=server.source if server else "",
             collation=server.collation if server else "", isolation=self.settings.isolation,

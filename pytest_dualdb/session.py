@@ -16,7 +16,7 @@ from typing import Any
 
 from pytest_dualdb.compare import Context, compare, failed
 from pytest_dualdb.recording import BACKENDS, Backend, Catalog, Recording, TableState
-from pytest_dualdb.report import Half, Meta, Report, TestResult, Verdict, build
+from pytest_dualdb.report import Allowance, Half, Meta, Report, TestResult, Verdict, build
 from pytest_dualdb.rules import Rule, diagnose
 from pytest_dualdb.values import SameValue
 
@@ -80,25 +80,35 @@ class Session:
         divergences = compare(sqlite, postgres, context)
         diagnoses = diagnose(divergences, sqlite, postgres, catalogs, self.templates, self._rules)
         reason = _not_comparable(sqlite, postgres)
-        verdict: Verdict = "disagree" if diagnoses else "agree"
+        allowances = _allowances(sqlite, postgres)
+        allowed = {one.rule for one in allowances}
+        verdict: Verdict = "disagree" if any(d.rule not in allowed for d in diagnoses) else "agree"
         if reason:
             verdict = "not-comparable"
             # what two failing or half-run tests differ in says nothing, a bypass does
             diagnoses = tuple(d for d in diagnoses if d.divergence.kind == "bypass")
         leaks = tuple(f"{_NAMES[r.backend]}: {leak}" for r in (sqlite, postgres) for leak in r.leaks)
-        return TestResult(sqlite.test, verdict, reason, _half(sqlite), _half(postgres), diagnoses, leaks)
+        return TestResult(
+            sqlite.test, verdict, reason, _half(sqlite), _half(postgres), diagnoses, leaks, allowances
+        )
 
     def report(self, **meta: Any) -> Report:
         """Return the report of all that came in; halves without a partner are not comparable."""
         tests = dict(self.tests)
+        only = []
         for test, recording in self._open.items():
             other: Backend = "postgres" if recording.backend == "sqlite" else "sqlite"
-            why = self.missing.get((test, other), "did not run")
             halves = {recording.backend: _half(recording)}
-            tests[test] = TestResult(
+            why = self.missing.get((test, other), "did not run")
+            result = TestResult(
                 test, "not-comparable", f"the {_NAMES[other]} half {why}",
                 halves.get("sqlite"), halves.get("postgres"),
             )  # fmt: skip
+            if "only" in recording.marks:
+                reason = f"{_NAMES[recording.backend]} only: {recording.marks['only']}"
+                only.append(replace(result, reason=reason))
+            else:
+                tests[test] = result
         made = Meta(
             started=datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(timespec="seconds"),
             seconds=time.time() - self._started,
@@ -106,8 +116,13 @@ class Session:
             **meta,
         )
         return build(
-            made, tests.values(), self.recordings, rules=self._rules, templates=self.templates, catalogs=self.catalogs
-        )
+            made, tests.values(), self.recordings, only,
+            rules=self._rules, templates=self.templates, catalogs=self.catalogs,
+        )  # fmt: skip
+
+
+def _allowances(*halves: Recording) -> tuple[Allowance, ...]:
+    return tuple(dict.fromkeys(Allowance(*given) for half in halves for given in half.marks.get("allow", ())))
 
 
 def _undecided(sqlite: Recording, postgres: Recording, error: Exception) -> TestResult:

@@ -113,6 +113,7 @@ class SortKey:
 
     column: int | None
     descending: bool
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,10 @@ def shape(sql: str, backend: Backend, columns: tuple[str, ...] = ()) -> Shape:
     if order is None:
         return Shape(False, limited)
     keys = tuple(
-        SortKey(_position(term.this, tree, columns, exp), bool(term.args.get("desc")))
+        SortKey(
+            _position(term.this, tree, columns, exp), bool(term.args.get("desc")),
+            term.this.name.lower() if isinstance(term.this, exp.Column) else "",
+        )
         for term in order.expressions
     )
     return Shape(True, limited, keys)
@@ -156,6 +160,44 @@ def _position(term: Any, tree: Any, columns: tuple[str, ...], exp: Any) -> int |
         if selected.unalias() == term:
             return index
     return None
+
+
+@functools.lru_cache(maxsize=1024)
+def sources(sql: str, backend: Backend, column: int) -> frozenset[str]:
+    """Return the lower-case names of the table columns that a result column is computed from."""
+    trees = parse(sql, backend)
+    selected = trees[-1].selects if trees and hasattr(trees[-1], "selects") else ()
+    if column >= len(selected):
+        return frozenset()
+    from sqlglot import expressions as exp
+
+    return frozenset(found.name.lower() for found in selected[column].find_all(exp.Column))
+
+
+@functools.lru_cache(maxsize=1024)
+def parameter_columns(sql: str, backend: Backend) -> tuple[str, ...]:
+    """Return for each placeholder the column that an INSERT or UPDATE writes it to, empty for any other."""
+    if verb(sql) not in WRITES:
+        return ()
+    trees = parse(sql, backend)
+    if len(trees) != 1:
+        return ()
+    from sqlglot import expressions as exp
+
+    tree: Any = trees[0]
+    inserted = [column.name for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else []
+    names = []
+    for node in tree.dfs():
+        if not isinstance(node, exp.Placeholder):
+            continue
+        parent = node.parent
+        name = ""
+        if isinstance(parent, exp.Tuple) and isinstance(parent.parent, exp.Values) and node.index is not None:
+            name = inserted[node.index] if node.index < len(inserted) else ""
+        elif isinstance(parent, exp.EQ) and isinstance(parent.parent, exp.Update) and isinstance(parent.this, exp.Column):
+            name = parent.this.name
+        names.append(name)
+    return tuple(names)
 
 
 _TABLE_WORD = re.compile(

@@ -13,7 +13,8 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Hashable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,7 @@ _ISO = re.compile(
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _NUMBERS = (int, float, Decimal)
+_EPOCH = datetime.datetime(1970, 1, 1)
 WINDOW_SLACK = 2.0
 """Seconds around a half in which a time counts as the time of that half: clocks are truncated to seconds."""
 
@@ -89,6 +91,8 @@ def same_value(left: Any, right: Any) -> bool:
             return len(left) == len(right) and all(map(same_value, left, right))
         if isinstance(left, dict):
             return left.keys() == right.keys() and all(same_value(left[key], right[key]) for key in left)
+        if isinstance(left, set | frozenset):
+            return bool(left == right) or Counter(map(loose_key, left)) == Counter(map(loose_key, right))
         if isinstance(left, datetime.datetime):
             return instant(left) == instant(right)
         return bool(left == right)
@@ -112,6 +116,10 @@ def _same_across(text: Any, other: Any) -> bool:
         return moment is not None and moment == instant(other)
     if isinstance(other, datetime.time):
         return text in {other.isoformat(), other.isoformat("minutes")}
+    if isinstance(other, datetime.timedelta):
+        # SQLAlchemy and others keep an interval as the moment that long after the epoch
+        moment = instant(text)
+        return moment is not None and moment - _EPOCH == other
     if isinstance(other, uuid.UUID):
         return text.replace("-", "").lower() == other.hex
     if isinstance(other, dict | list):
@@ -155,6 +163,13 @@ def loose_key(value: Any) -> Hashable:
         return ("j", _json_key(value))
     if isinstance(value, uuid.UUID):
         return ("s", value.hex)
+    if isinstance(value, datetime.timedelta):
+        try:
+            return ("t", _EPOCH + value)
+        except OverflowError:
+            return ("o", str(value))
+    if isinstance(value, set | frozenset):
+        return ("j", frozenset(map(loose_key, value)))
     if isinstance(value, Opaque):
         return ("s", value.text)
     return ("o", str(value)) if not isinstance(value, bytes) else ("b", value)
@@ -177,8 +192,9 @@ class Equality:
     """Decides whether values of one pair agree, knowing what of them depends on the run.
 
     ``windows`` are the two halves' start and end in seconds since the epoch. Values that the application
-    made for itself and passed as parameters (uuids, tokens, hashes) are learnt with `rename`: from then on
-    the one side's value stands for the other's, and for nothing else.
+    made for itself and passed as parameters (uuids, tokens, hashes) are learnt with `learn`: from then on
+    the one side's value stands for the other's, and for nothing else. What cannot stand for one other value
+    alone, such as a duration or a choice at random, is learnt for its column.
     """
 
     def __init__(
@@ -189,22 +205,70 @@ class Equality:
         self.windows = windows
         self.custom = custom
         self.normalised: set[str] = set()
+        self.measured: set[str] = set()
+        """Lower-case names of the columns into which the halves wrote other numbers of their own accord."""
         self._to_postgres: dict[Hashable, Hashable] = {}
         self._to_sqlite: dict[Hashable, Hashable] = {}
+        self._renamed: list[tuple[Hashable, Hashable]] = []
+        self._texts: dict[tuple[str, str], None] = {}
+        self._told: set[tuple[str, Hashable, Hashable]] = set()
 
     def rename(self, left: Any, right: Any) -> bool:
         """Learn that ``left`` in the SQLite half is ``right`` in the other; False if that contradicts."""
         first, second = loose_key(left), loose_key(right)
         if self._to_postgres.get(first, second) != second or self._to_sqlite.get(second, first) != first:
             return False
-        self._to_postgres[first] = second
-        self._to_sqlite[second] = first
+        if first not in self._to_postgres:
+            self._to_postgres[first] = second
+            self._to_sqlite[second] = first
+            self._renamed.append((first, second))
         return True
+
+    def mark(self) -> int:
+        """Return the point to which `forget` goes back: what is learnt while trying must not stay."""
+        return len(self._renamed)
+
+    def forget(self, mark: int) -> None:
+        while len(self._renamed) > mark:
+            first, second = self._renamed.pop()
+            del self._to_postgres[first], self._to_sqlite[second]
 
     def learn(self, left: Any, right: Any) -> None:
         """Learn from a pair of parameters that the application passed at the same place."""
-        if isinstance(left, str | uuid.UUID | bytes) and type(left) is type(right) and left != right:
-            self.rename(left, right)
+        if isinstance(left, float) and isinstance(right, float):
+            if min(_digits(left), _digits(right)) > 5:
+                self.rename(left, right)
+        elif isinstance(left, str | uuid.UUID | bytes) and type(left) is type(right):
+            if left == right or not self.rename(left, right):
+                return
+            if not isinstance(left, str) or not isinstance(right, str):
+                return
+            self._texts[left, right] = None
+            first, second = _PART.findall(left), _PART.findall(right)
+            if 1 < len(first) == len(second):
+                for one, other in zip(first, second, strict=True):
+                    if one != other and min(len(one), len(other)) >= _FRAGMENT:
+                        self.learn(one, other)
+
+    def of_run(self, left: Any, right: Any) -> bool:
+        """Return whether the two look like values of the run by themselves: random, times of it, long floats."""
+        if isinstance(left, str) and isinstance(right, str):
+            mark = self.mark()
+            same = self._same_text(left, right)
+            self.forget(mark)
+            return same
+        return not isinstance(left, str) and not isinstance(right, str)
+
+    def learn_for(self, column: str, left: Any, right: Any) -> None:
+        """Learn a pair of parameters that differ though both halves had seen the same, for one column."""
+        if None not in (left, right) and not isinstance(left, bool) and type(left) is type(right) and left != right:
+            self._told.add((column.lower(), loose_key(left), loose_key(right)))
+            if isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS):
+                self.measured.add(column.lower())
+
+    def depends_on_run(self, left: Any, right: Any) -> bool:
+        """Return whether both are known values of the run, whether or not they stand for each other."""
+        return loose_key(left) in self._to_postgres and loose_key(right) in self._to_sqlite
 
     def same(self, left: Any, right: Any, column: str = "") -> bool:
         """Return whether the SQLite half's value and the PostgreSQL half's are the same value."""
@@ -217,42 +281,241 @@ class Equality:
         if left is None or right is None:
             return False
         if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-            return len(left) == len(right) and all(
-                self.same(one, other, column) for one, other in zip(left, right, strict=True)
-            )
+            return len(left) == len(right) and self._same_list(left, right, column)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            return left.keys() == right.keys() and all(self.same(left[key], right[key], str(key)) for key in left)
-        if self._to_postgres and self._to_postgres.get(loose_key(left)) == loose_key(right):
+            return self._same_mapping(left, right)
+        if isinstance(left, set | frozenset) and isinstance(right, set | frozenset):
+            return len(left) == len(right) and self._matched(list(left - right), list(right - left), column)
+        if isinstance(left, Mapping | list) != isinstance(right, Mapping | list):
+            documents = _document(left), _document(right)
+            return None not in documents and self.same(*documents, column)
+        return self._same_of_run(left, right, column)
+
+    def _same_of_run(self, left: Any, right: Any, column: str) -> bool:
+        keys = loose_key(left), loose_key(right)
+        if self._to_postgres and self._to_postgres.get(keys[0]) == keys[1]:
             self.normalised.add("renamed")
             return True
-        if self._now_clocks(left, 0) & self._now_clocks(right, 1):
+        if self._told and (column.lower(), *keys) in self._told:
+            self.normalised.add("passed-so")
+            return True
+        if self._same_time(left, right):
             self.normalised.add("time-of-run")
             return True
+        if isinstance(left, str) and isinstance(right, str):
+            mark = self.mark()
+            if self._same_text(left, right):
+                return True
+            self.forget(mark)
+            return False
         if _looks_random(left) and _looks_random(right) and self.rename(left, right):
             self.normalised.add("uuid")
             return True
         return False
 
+    def same_measure(self, left: Any, right: Any) -> bool:
+        """Return whether both numbers are durations that were measured within their half, to all digits."""
+        return all(
+            isinstance(value, float) and 0 < value <= end - start and _digits(value) > 8
+            for value, (start, end) in zip((left, right), self.windows, strict=True)
+        ) and not math.isclose(left, right, rel_tol=1e-4)
+
+    def _same_list(self, left: Sequence[Any], right: Sequence[Any], column: str) -> bool:
+        mark = self.mark()
+        if all(self.same(one, other, column) for one, other in zip(left, right, strict=True)):
+            return True
+        self.forget(mark)
+        # sorted by what depends on the run, the two are in different order
+        if not all(map(self.depends_on_run, left, right)):
+            return False
+        return self._matched(list(left), list(right), column)
+
+    def _same_mapping(self, left: Mapping[Any, Any], right: Mapping[Any, Any]) -> bool:
+        if len(left) != len(right):
+            return False
+        shared = left.keys() & right.keys()
+        others = [[key for key in side if key not in shared] for side in (left, right)]
+        return all(self.same(left[key], right[key], str(key)) for key in left if key in shared) and all(
+            self.same(one, other) and self.same(left[one], right[other])
+            for one, other in zip(*others, strict=True)
+        )
+
+    def _matched(self, left: list[Any], right: list[Any], column: str) -> bool:
+        """Return whether each value has a partner in the other list, in whatever order."""
+        for value in left:
+            partner = next((other for other in right if self.same(value, other, column)), None)
+            if partner is None:
+                return False
+            right.remove(partner)
+        return not right
+
+    def _same_text(self, left: str, right: str) -> bool:
+        """Return whether two texts are the same but for what in them depends on the run."""
+        if len(self._texts) <= _MAX_TEXTS:
+            for known, other in self._texts:
+                if len(known) > _FRAGMENT and known in left:
+                    left = left.replace(known, other)
+            if left == right or self._fragment(left, right):
+                self.normalised.add("renamed")
+                return True
+        for pattern in (_PART, _WIDE_PART):
+            first, second = pattern.findall(left), pattern.findall(right)
+            if len(first) == len(second):
+                return all(a == b or self._same_part(a, b) for a, b in zip(first, second, strict=True))
+        return False
+
+    def _same_part(self, left: str, right: str) -> bool:
+        start = _shared_start(left, right)
+        end = -_shared_start(left[start:][::-1], right[start:][::-1]) or None
+        for one, other in {(left, right): None, (left[start:end], right[start:end]): None}:
+            if not one or not other:
+                continue
+            if self._to_postgres.get(loose_key(one)) == loose_key(other) or self._fragment(one, other):
+                self.normalised.add("renamed")
+                return True
+            if self._same_time(one, other):
+                self.normalised.add("time-of-run")
+                return True
+            if _random_texts(one, other) and self.rename(one, other):
+                self.normalised.add("uuid" if _UUID.fullmatch(one) else "token")
+                return True
+        return False
+
+    def _fragment(self, left: str, right: str) -> bool:
+        """Return whether the two are one piece of texts that stand for each other, in whatever case."""
+        size = len(left)
+        if size < _FRAGMENT or len(self._texts) > _MAX_TEXTS:
+            return False
+        for known, other in self._texts:
+            for change in (str, str.lower, str.upper):
+                one, two = change(known), change(other)
+                at = one.find(left)
+                if at >= 0 and size == len(right) and two[at : at + size] == right:
+                    return True
+                if one == left and two == right:
+                    return True
+        return False
+
+    def _same_time(self, left: Any, right: Any) -> bool:
+        if self._now_clocks(left, 0) & self._now_clocks(right, 1):
+            return True
+        steps = self._steps(left, 0), self._steps(right, 1)
+        return steps[0] is not None and steps[0] == steps[1]
+
+    def _steps(self, value: Any, side: int) -> int | None:
+        """Return how many times five minutes a moment lies before or after its half, if a whole number."""
+        moment = _moment(value)
+        start, end = self.windows[side]
+        if moment is None or not start:
+            return None
+        offset = moment.replace(tzinfo=datetime.UTC).timestamp() - start
+        steps = round(offset / _STEP)
+        slack = 1.0
+        return steps if steps and -slack <= offset - steps * _STEP <= end - start + slack else None
+
     def _now_clocks(self, value: Any, side: int) -> frozenset[str]:
         """Return by which clocks (``utc``, ``local``) the value is a time of that side's half."""
         start, end = self.windows[side]
+        if isinstance(value, str) and _EPOCHS.fullmatch(value):
+            value = float(value)
         if isinstance(value, _NUMBERS) and not isinstance(value, bool):
-            number = float(value)
-            if any(start - WINDOW_SLACK <= number / unit <= end + WINDOW_SLACK for unit in (1.0, 1e3, 1e6)):
-                return frozenset({"epoch"})
-            return frozenset()
-        moment = instant(value)
-        if moment is None or abs(moment.timestamp() - start) > 2 * 86400:
+            number = _as_float(value)
+            units = (1.0, 1e3, 1e6, 1e9)
+            now = any(start - WINDOW_SLACK <= number / unit <= end + WINDOW_SLACK for unit in units)
+            return frozenset({"epoch"} if now else ())
+        clock_time = isinstance(value, str) and _CLOCK.fullmatch(value) is not None
+        moment = None if clock_time else _moment(value)
+        if not clock_time and (moment is None or abs(moment.timestamp() - start) > 2 * 86400):
             return frozenset()
         found = set()
         for clock, zone in (("utc", datetime.UTC), ("local", None)):
             first = datetime.datetime.fromtimestamp(start - WINDOW_SLACK, zone).replace(tzinfo=None)
             last = datetime.datetime.fromtimestamp(end + WINDOW_SLACK, zone).replace(tzinfo=None)
+            if moment is None:
+                if first.time().isoformat() <= value <= last.time().isoformat():
+                    found.add(clock)
+                continue
+            if isinstance(value, str) and not moment.second and not moment.microsecond:
+                first = first.replace(second=0, microsecond=0)  # written to the minute
             whole_day = moment.time() == datetime.time() and moment.date() in (first.date(), last.date())
             if whole_day or first <= moment <= last:
                 found.add(clock)
         return frozenset(found)
 
 
+_STEP = 300
+"""Seconds; expiry times and the like lie whole multiples of this before or after the run."""
+_FRAGMENT = 4
+"""Characters that a piece of a value of the run must have to be known again."""
+_MAX_TEXTS = 500
+"""Texts of the run are looked for in other texts up to this many."""
+_DATE_TIME = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?(?:[+-]\d\d:?\d\d|Z))?"
+_HTTP = r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+_PART = re.compile(rf"{_DATE_TIME}|{_HTTP}|\d\d:\d\d:\d\d(?:[.,]\d+)?|\d+\.\d+|[\w-]+|.", re.S)
+_WIDE_PART = re.compile(rf"{_DATE_TIME}|{_HTTP}|[\w+/=-]+|.", re.S)
+_CLOCK = re.compile(r"\d\d:\d\d:\d\d(?:[.,]\d+)?")
+_EPOCHS = re.compile(r"\d{10}(?:\.\d+)?|\d{13}|\d{16}|\d{19}")
+_HEX = re.compile(r"[0-9a-f]{16,}|[0-9A-F]{16,}")
+_TOKEN = re.compile(r"[\w+/=-]{16,}", re.A)
+_CLASS_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
+"""Where a text goes from one class of characters to another, other than words in camel case do."""
+
+
 def _looks_random(value: Any) -> bool:
     return isinstance(value, uuid.UUID) or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
+
+
+def _random_texts(left: str, right: str) -> bool:
+    """Return whether two texts look like uuids, hashes or tokens, and not like one in two spellings."""
+    if _UUID.fullmatch(left) and _UUID.fullmatch(right):
+        return True
+    if left.lower() == right.lower():
+        return False
+    if _HEX.fullmatch(left) and _HEX.fullmatch(right):
+        return len(left) == len(right) and all(
+            len(set(text)) > 5 and not text.isdigit() and not text.isalpha() for text in (left, right)
+        )
+    return all(
+        _TOKEN.fullmatch(text)
+        and any(map(str.isdigit, text))
+        and len(_CLASS_CHANGE.findall(text)) > 0.2 * len(text)
+        for text in (left, right)
+    )
+
+
+def _shared_start(left: str, right: str) -> int:
+    """Return the length of the common start, up to its last separator."""
+    start = 0
+    for index, (one, other) in enumerate(zip(left, right, strict=False)):
+        if one != other:
+            break
+        if one in "-_:/.+=":
+            start = index + 1
+    return start
+
+
+def _moment(value: Any) -> datetime.datetime | None:
+    """Return the `instant` of a value that may also be written as HTTP does, or without separators."""
+    if isinstance(value, str):
+        for pattern in ("%a, %d %b %Y %H:%M:%S GMT", "%Y%m%d%H%M%S"):
+            if len(value) in (14, 29):
+                try:
+                    return datetime.datetime.strptime(value, pattern)
+                except ValueError:
+                    continue
+    return instant(value)
+
+
+def _document(value: Any) -> Any:
+    """Return a list or mapping as it is, JSON text decoded, None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, Mapping | list) else None
+
+
+def _digits(number: float) -> int:
+    """Return how many significant digits a number is written with."""
+    return len(repr(number).partition("e")[0].replace(".", "").strip("-0"))

@@ -1,4 +1,4 @@
-"""Single halves for tests of what happens within one: real databases, the real recorder, no pytest between."""
+"""Single halves, for tests of what happens within one: real databases, the real recorder, no pytest."""
 
 from __future__ import annotations
 

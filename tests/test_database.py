@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy
 from halves import QUERY, ROWS, half, statements
 
+from pytest_dualdb.database import Database
 from pytest_dualdb.dialect import PlaceholderError
 from pytest_dualdb.worker import Half, Worker
 
@@ -65,11 +67,18 @@ def test_portable_placeholders(either: Half, sql: str, params: Any, expected: An
 @pytest.mark.parametrize(
     ("sql", "params"),
     [
-        ("SELECT ?, ?", (1,)), ("SELECT ?", (1, 2)), ("SELECT ?", None), ("SELECT :a", {}), ("SELECT :a", {"b": 1}),
-        ("SELECT :a", (1, 2)), ("SELECT ?, :a", (1,)),
+        ("SELECT ?, ?", (1,)),
+        ("SELECT ?", (1, 2)),
+        ("SELECT ?", None),
+        ("SELECT :a", {}),
+        ("SELECT :a", {"b": 1}),
+        ("SELECT :a", (1, 2)),
+        ("SELECT ?, :a", (1,)),
     ],
-)  # fmt: skip
-def test_parameters_that_do_not_fit_are_refused_before_the_database_sees_them(either: Half, sql: str, params: Any) -> None:
+)
+def test_parameters_that_do_not_fit_are_refused_before_the_database_sees_them(
+    either: Half, sql: str, params: Any
+) -> None:
     with pytest.raises(PlaceholderError) as caught:
         either.database.execute(sql, params)
     assert "\n" not in str(caught.value)
@@ -85,6 +94,18 @@ def test_executemany(either: Half) -> None:
         db.executemany("INSERT INTO item VALUES (?, ?)", [(7, "g"), (8,)])
 
 
+def insert(db: Database, number: int, name: str) -> None:
+    db.execute("INSERT INTO item VALUES (?, ?)", (number, name))
+
+
+def insert_and_fail(db: Database, number: int) -> None:
+    with db.transaction():
+        insert(db, number, "lost")
+        with db.transaction():
+            insert(db, number + 1, "lost")
+        raise LookupError
+
+
 def test_a_transaction_commits_and_rolls_back(either: Half) -> None:
     db = either.database
     other = db.connect()
@@ -98,32 +119,27 @@ def test_a_transaction_commits_and_rolls_back(either: Half) -> None:
 
     with db.transaction() as connection:
         assert connection is db.connection
-        db.execute("INSERT INTO item VALUES (4, 'd')")
+        insert(db, 4, "kept")
         assert count() == 3
     assert count() == 4
-    with pytest.raises(LookupError), db.transaction():
-        db.execute("INSERT INTO item VALUES (5, 'e')")
-        raise LookupError
+    with pytest.raises(LookupError):
+        insert_and_fail(db, 5)
     assert count() == 4
 
 
 def test_transactions_nest(either: Half) -> None:
     db = either.database
     with db.transaction():
-        with pytest.raises(LookupError), db.transaction():
-            db.execute("INSERT INTO item VALUES (4, 'lost')")
-            with db.transaction():
-                db.execute("INSERT INTO item VALUES (5, 'lost')")
-            raise LookupError
+        with pytest.raises(LookupError):
+            insert_and_fail(db, 4)
         with db.transaction():
-            db.execute("INSERT INTO item VALUES (6, 'kept')")
+            insert(db, 6, "kept")
             with pytest.raises((sqlite3.Error, psycopg2.Error)), db.transaction():
-                db.execute("INSERT INTO item VALUES (1, 'again')")
-        db.execute("INSERT INTO item VALUES (7, 'kept')")
+                insert(db, 1, "again")
+        insert(db, 7, "kept")
     assert db.fetchall("SELECT id FROM item WHERE id > 3 ORDER BY id") == [(6,), (7,)]
-    with pytest.raises(KeyError), db.transaction(), db.transaction():
-        db.execute("INSERT INTO item VALUES (8, 'lost')")
-        raise KeyError
+    with pytest.raises(LookupError), db.transaction():
+        insert_and_fail(db, 8)
     assert db.scalar("SELECT count(*) FROM item") == 5
 
 
@@ -176,7 +192,7 @@ def test_an_observed_value_is_kept_as_it_was(either: Half) -> None:
 
 
 def test_an_observed_value_that_cannot_be_copied_is_kept_as_text(either: Half) -> None:
-    either.database.observe("lock", __import__("threading").Lock())
+    either.database.observe("lock", threading.Lock())
     assert len(either.recorder.observed) == 1
 
 
@@ -191,4 +207,7 @@ def test_the_engine_is_sqlalchemys(either: Half) -> None:
 
 def test_functions_speak_the_dialect_of_the_half(either: Half) -> None:
     db = either.database
-    assert db.scalar(f"SELECT {db.functions.concat('name', chr(39) + '!' + chr(39))} FROM item WHERE id = 1") == "Ada!"
+    assert (
+        db.scalar(f"SELECT {db.functions.concat('name', chr(39) + '!' + chr(39))} FROM item WHERE id = 1")
+        == "Ada!"
+    )

@@ -1,4 +1,4 @@
-"""The drivers' recorded classes: an application can't tell them from the native ones, nor a used backend from a new one.
+"""The recorded classes: no application can tell them from the native ones, nor a used backend from a new one.
 
 Each piece of an application runs on a native connection and on a recorded one; it has to get the same.
 """
@@ -25,6 +25,12 @@ from pytest_dualdb.recorder import sqlite3 as sqlite_recorder
 from pytest_dualdb.worker import Half
 
 
+def assigned(target: Any, name: str, value: Any) -> Any:
+    """Set an attribute within an expression."""
+    setattr(target, name, value)
+    return target
+
+
 def as_dict(cursor: Any, row: Any) -> dict[str, Any]:
     return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
@@ -45,7 +51,12 @@ def described(value: Any) -> Any:
         return type(value).__name__, [(key, described(item)) for key, item in value.items()]
     if isinstance(value, sqlite3.Row):
         return type(value).__name__, value.keys(), tuple(value)
-    for kind in (sqlite3.Connection, sqlite3.Cursor, psycopg2.extensions.connection, psycopg2.extensions.cursor):
+    for kind in (
+        sqlite3.Connection,
+        sqlite3.Cursor,
+        psycopg2.extensions.connection,
+        psycopg2.extensions.cursor,
+    ):
         if isinstance(value, kind):
             return kind
     return type(value), repr(value)
@@ -182,62 +193,97 @@ SQLITE_SNIPPETS: dict[str, Callable[[Any], Any]] = {
     "closed connection": lambda connect: [c := connect(), c.close(), c.execute("SELECT 1")],
     "closed connection, commit": lambda connect: [c := connect(), c.close(), c.commit()],
     "closed connection, cursor": lambda connect: [c := connect(), c.close(), c.cursor()],
-    "fetch without a statement": lambda connect: (c := connect().cursor(), c.fetchone(), c.fetchall(), c.fetchmany(), list(c)),
+    "fetch without a statement": lambda connect: (
+        c := connect().cursor(),
+        c.fetchone(),
+        c.fetchall(),
+        c.fetchmany(),
+        list(c),
+    ),
     "fetchmany by keyword": lambda connect: connect().execute("SELECT 1 UNION SELECT 2").fetchmany(size=1),
     "fetchmany of none": lambda connect: connect().execute("SELECT 1").fetchmany(0),
     "description": lambda connect: (
-        connect().execute("SELECT 1 AS a, 2 AS b").description, connect().execute("CREATE TABLE t (n)").description,
+        connect().execute("SELECT 1 AS a, 2 AS b").description,
+        connect().execute("CREATE TABLE t (n)").description,
     ),
     "counts": lambda connect: [
-        c := connect(), c.execute("CREATE TABLE t (n)").rowcount, c.execute("INSERT INTO t VALUES (1)").lastrowid,
-        c.execute("UPDATE t SET n = 2").rowcount, c.execute("SELECT 1").rowcount, c.cursor().lastrowid,
+        c := connect(),
+        c.execute("CREATE TABLE t (n)").rowcount,
+        c.execute("INSERT INTO t VALUES (1)").lastrowid,
+        c.execute("UPDATE t SET n = 2").rowcount,
+        c.execute("SELECT 1").rowcount,
+        c.cursor().lastrowid,
     ],
     "the cursor is the answer": lambda connect: [
-        c := connect().cursor(), c.execute("SELECT 1") is c, c.executescript("SELECT 1") is c, c.connection,
+        c := connect().cursor(),
+        c.execute("SELECT 1") is c,
+        c.executescript("SELECT 1") is c,
+        c.connection,
     ],
     "row factories": lambda connect: [
-        (setattr(c := connect(), "row_factory", factory), c.execute("SELECT 1 AS id, 'x' AS name").fetchone())
+        (
+            (c := assigned(connect(), "row_factory", factory)),
+            c.execute("SELECT 1 AS id, 'x' AS name").fetchone(),
+        )
         for factory in (sqlite3.Row, as_dict, None)
     ],
     "a row factory that fails": lambda connect: [
-        c := connect(), setattr(c, "row_factory", lambda cursor, row: row[5]), c.execute("SELECT 1").fetchone(),
+        c := assigned(connect(), "row_factory", lambda cursor, row: row[5]),
+        c.execute("SELECT 1").fetchone(),
     ],
     "a row factory that is no callable": lambda connect: [
-        c := connect(), setattr(c, "row_factory", 5), c.execute("SELECT 1").fetchone(),
+        c := assigned(connect(), "row_factory", 5),
+        c.execute("SELECT 1").fetchone(),
     ],
     "text factory": lambda connect: [
-        c := connect(), setattr(c, "text_factory", bytes), c.execute("SELECT 'é'").fetchone(),
+        c := assigned(connect(), "text_factory", bytes),
+        c.execute("SELECT 'é'").fetchone(),
     ],
-    "converters": lambda connect: connect(detect_types=sqlite3.PARSE_COLNAMES).execute(
-        "SELECT 5 AS 'x [unknown]', x'00ff' AS b"
-    ).fetchone(),
+    "converters": lambda connect: (
+        connect(detect_types=sqlite3.PARSE_COLNAMES)
+        .execute("SELECT 5 AS 'x [unknown]', x'00ff' AS b")
+        .fetchone()
+    ),
     "functions": lambda connect: [
-        c := connect(), c.create_function("twice", 1, lambda x: 2 * x), c.execute("SELECT twice(4)").fetchone(),
+        c := connect(),
+        c.create_function("twice", 1, lambda x: 2 * x),
+        c.execute("SELECT twice(4)").fetchone(),
         list(c.iterdump()),
     ],
     "a function that fails": lambda connect: [
-        c := connect(), c.create_function("bad", 0, lambda: 1 / 0), c.execute("SELECT bad()").fetchone(),
+        c := connect(),
+        c.create_function("bad", 0, lambda: 1 / 0),
+        c.execute("SELECT bad()").fetchone(),
     ],
     "backup": lambda connect: [
-        c := connect(), c.executescript("CREATE TABLE t (n); INSERT INTO t VALUES (1)"), c.backup(d := connect()),
+        c := connect(),
+        c.executescript("CREATE TABLE t (n); INSERT INTO t VALUES (1)"),
+        c.backup(d := connect()),
         d.execute("SELECT * FROM t").fetchall(),
     ],
     "positional arguments": lambda connect: connect(5.0, 0, None).isolation_level,
     "with gives the connection": lambda connect: [c := connect(), c.__enter__() is c],
     "unknown argument": lambda connect: connect(nonsense=1),
-    "a factory function": lambda connect: connect(factory=lambda *a, **k: sqlite3.Connection(*a, **k)).execute("SELECT 1").fetchone(),
+    "a factory function": lambda connect: (
+        connect(factory=lambda *a, **k: sqlite3.Connection(*a, **k)).execute("SELECT 1").fetchone()
+    ),
     "a factory that is no connection": lambda connect: connect(factory=lambda *a, **k: "mine"),
     "iteration within iteration": lambda connect: [
-        c := connect(), [(a, b) for a in c.execute("SELECT 1 UNION SELECT 2") for b in c.execute("SELECT 3")],
+        c := connect(),
+        [(a, b) for a in c.execute("SELECT 1 UNION SELECT 2") for b in c.execute("SELECT 3")],
     ],
     "constraint in commit": lambda connect: [
-        c := connect(isolation_level=None), c.executescript(
+        c := connect(isolation_level=None),
+        c.executescript(
             "PRAGMA foreign_keys = ON; CREATE TABLE p (i INTEGER PRIMARY KEY);"
             "CREATE TABLE k (p REFERENCES p DEFERRABLE INITIALLY DEFERRED)"
-        ), c.execute("BEGIN"), c.execute("INSERT INTO k VALUES (1)"), c.commit(),
+        ),
+        c.execute("BEGIN"),
+        c.execute("INSERT INTO k VALUES (1)"),
+        c.commit(),
     ],
     "constraint in with": lambda connect: deferred(connect),
-}  # fmt: skip
+}
 
 
 def deferred(connect: Any) -> Any:
@@ -269,10 +315,21 @@ def cursor_facts(connect: Any) -> Any:
     cursor = connect().cursor()
     cursor.execute("SELECT id, name FROM item WHERE id = %s", (1,))
     return [
-        tuple(cursor.description[0]), cursor.rowcount, cursor.rownumber, cursor.query, cursor.statusmessage,
-        cursor.lastrowid, cursor.arraysize, cursor.itersize, cursor.name, cursor.scrollable, cursor.withhold,
-        cursor.closed, cursor.fetchone(), cursor.rownumber,
-    ]  # fmt: skip
+        tuple(cursor.description[0]),
+        cursor.rowcount,
+        cursor.rownumber,
+        cursor.query,
+        cursor.statusmessage,
+        cursor.lastrowid,
+        cursor.arraysize,
+        cursor.itersize,
+        cursor.name,
+        cursor.scrollable,
+        cursor.withhold,
+        cursor.closed,
+        cursor.fetchone(),
+        cursor.rownumber,
+    ]
 
 
 def scrolled(connect: Any) -> Any:
@@ -304,21 +361,42 @@ def error_facts(connect: Any) -> Any:
         cursor.execute("INSERT INTO item VALUES (1, 'again')")
     except psycopg2.IntegrityError as error:
         return [
-            type(error), error.pgcode, error.pgerror, error.diag.constraint_name, error.diag.message_detail,
-            error.cursor is cursor, error.args, connection.get_transaction_status(),
-        ]  # fmt: skip
+            type(error),
+            error.pgcode,
+            error.pgerror,
+            error.diag.constraint_name,
+            error.diag.message_detail,
+            error.cursor is cursor,
+            error.args,
+            connection.get_transaction_status(),
+        ]
     return None
 
 
 def connection_facts(connect: Any) -> Any:
     connection = connect()
     return [
-        connection.autocommit, connection.isolation_level, connection.readonly, connection.deferrable,
-        connection.encoding, connection.notices, connection.notifies, connection.closed, connection.status,
-        connection.async_, connection.cursor_factory, connection.server_version, connection.protocol_version,
-        connection.info.dbname, connection.info.user, connection.info.transaction_status, connection.string_types,
-        connection.get_dsn_parameters(), connection.get_parameter_status("server_encoding"), connection.info.needs_password,
-    ]  # fmt: skip
+        connection.autocommit,
+        connection.isolation_level,
+        connection.readonly,
+        connection.deferrable,
+        connection.encoding,
+        connection.notices,
+        connection.notifies,
+        connection.closed,
+        connection.status,
+        connection.async_,
+        connection.cursor_factory,
+        connection.server_version,
+        connection.protocol_version,
+        connection.info.dbname,
+        connection.info.user,
+        connection.info.transaction_status,
+        connection.string_types,
+        connection.get_dsn_parameters(),
+        connection.get_parameter_status("server_encoding"),
+        connection.info.needs_password,
+    ]
 
 
 def notices(connect: Any) -> Any:
@@ -352,8 +430,16 @@ POSTGRES_SNIPPETS: dict[str, Callable[[Any], Any]] = {
     "notices": notices,
     "cursor by position": positional_cursor,
     "commit of a failed transaction": late_error,
-    "no percent without parameters": lambda connect: [c := connect().cursor(), c.execute("SELECT '%'"), c.fetchall()],
-    "percent with an empty tuple": lambda connect: [c := connect().cursor(), c.execute("SELECT '%'", ()), c.fetchall()],
+    "no percent without parameters": lambda connect: [
+        c := connect().cursor(),
+        c.execute("SELECT '%'"),
+        c.fetchall(),
+    ],
+    "percent with an empty tuple": lambda connect: [
+        c := connect().cursor(),
+        c.execute("SELECT '%'", ()),
+        c.fetchall(),
+    ],
     "too few parameters": lambda connect: connect().cursor().execute("SELECT %s, %s", (1,)),
     "too many parameters": lambda connect: connect().cursor().execute("SELECT %s", (1, 2)),
     "missing key": lambda connect: connect().cursor().execute("SELECT %(a)s", {}),
@@ -361,30 +447,52 @@ POSTGRES_SNIPPETS: dict[str, Callable[[Any], Any]] = {
     "wrong type": lambda connect: connect().cursor().execute("SELECT %s", (object(),)),
     "empty statement": lambda connect: connect().cursor().execute(""),
     "not text": lambda connect: connect().cursor().execute(5),
-    "by keyword": lambda connect: [c := connect().cursor(), c.execute(query="SELECT %s", vars=(1,)), c.fetchone()],
+    "by keyword": lambda connect: [
+        c := connect().cursor(),
+        c.execute(query="SELECT %s", vars=(1,)),
+        c.fetchone(),
+    ],
     "many by keyword": lambda connect: connect().cursor().executemany(query="SELECT %s", vars_list=[(1,)]),
     "mogrify": lambda connect: connect().cursor().mogrify("SELECT %s", ("it's",)),
     "fetch without a statement": lambda connect: connect().cursor().fetchone(),
-    "fetch without a result": lambda connect: [c := connect().cursor(), c.execute("SET DateStyle = 'ISO'"), c.fetchall()],
+    "fetch without a result": lambda connect: [
+        c := connect().cursor(),
+        c.execute("SET DateStyle = 'ISO'"),
+        c.fetchall(),
+    ],
     "fetchmany by keyword": lambda connect: [c := connect().cursor(), c.execute(QUERY), c.fetchmany(size=2)],
     "fetchmany of none": lambda connect: [c := connect().cursor(), c.execute(QUERY), c.fetchmany(0)],
-    "callproc by name": lambda connect: [c := connect().cursor(), c.callproc("plus", {"a": 1, "b": 2}), c.fetchone()],
+    "callproc by name": lambda connect: [
+        c := connect().cursor(),
+        c.callproc("plus", {"a": 1, "b": 2}),
+        c.fetchone(),
+    ],
     "callproc in order": lambda connect: [c := connect().cursor(), c.callproc("plus", [1, 2]), c.fetchone()],
     "callproc without": lambda connect: [c := connect().cursor(), c.callproc("version"), len(c.fetchall())],
     "callproc of nothing": lambda connect: connect().cursor().callproc("nothing"),
-    "copy to": lambda connect: [f := io.StringIO(), connect().cursor().copy_to(f, "item", null="-"), f.getvalue()],
+    "copy to": lambda connect: [
+        f := io.StringIO(),
+        connect().cursor().copy_to(f, "item", null="-"),
+        f.getvalue(),
+    ],
     "copy of nothing": lambda connect: connect().cursor().copy_from(io.StringIO("1\n"), "nothing"),
     "copy with columns": lambda connect: [
-        c := connect().cursor(), c.copy_from(io.StringIO("70\n"), "item", columns=("id",)), c.rowcount,
+        c := connect().cursor(),
+        c.copy_from(io.StringIO("70\n"), "item", columns=("id",)),
+        c.rowcount,
     ],
     "closed cursor": lambda connect: [c := connect().cursor(), c.close(), c.execute("SELECT 1")],
     "named cursor twice": lambda connect: [c := connect().cursor("n"), c.execute(QUERY), c.execute(QUERY)],
     "named cursor, many": lambda connect: connect().cursor("n").executemany("SELECT %s", [(1,)]),
     "named cursor after the commit": lambda connect: [
-        c := connect().cursor("n"), c.execute(QUERY), c.connection.commit(), c.fetchone(),
+        c := connect().cursor("n"),
+        c.execute(QUERY),
+        c.connection.commit(),
+        c.fetchone(),
     ],
     "named cursor in autocommit": lambda connect: [
-        c := connect(), setattr(c, "autocommit", True), c.cursor("n").execute(QUERY),
+        c := assigned(connect(), "autocommit", True),
+        c.cursor("n").execute(QUERY),
     ],
     "unknown argument": lambda connect: connect().cursor(nonsense=1),
     "a cursor factory that is no cursor": lambda connect: connect().cursor(cursor_factory=5),
@@ -392,41 +500,73 @@ POSTGRES_SNIPPETS: dict[str, Callable[[Any], Any]] = {
         cursor_factory=lambda *a, **k: psycopg2.extensions.cursor(*a, **k)
     ),
     "dictionaries": lambda connect: [
-        c := connect().cursor(cursor_factory=psycopg2.extras.RealDictCursor), c.execute(QUERY), c.fetchone(), c.fetchall(),
+        c := connect().cursor(cursor_factory=psycopg2.extras.RealDictCursor),
+        c.execute(QUERY),
+        c.fetchone(),
+        c.fetchall(),
     ],
     "dict rows": lambda connect: [
-        c := connect().cursor(cursor_factory=psycopg2.extras.DictCursor), c.execute(QUERY),
-        (r := c.fetchone())["id"], r[1], r.keys(), r.copy(),
+        c := connect().cursor(cursor_factory=psycopg2.extras.DictCursor),
+        c.execute(QUERY),
+        (r := c.fetchone())["id"],
+        r[1],
+        list(r.keys()),
+        r.copy(),
     ],
     "named tuples": lambda connect: [
-        c := connect().cursor(cursor_factory=psycopg2.extras.NamedTupleCursor), c.execute(QUERY), c.fetchall(),
+        c := connect().cursor(cursor_factory=psycopg2.extras.NamedTupleCursor),
+        c.execute(QUERY),
+        c.fetchall(),
     ],
     "logging": lambda connect: [
-        c := connect(connection_factory=psycopg2.extras.LoggingConnection), c.initialize(f := io.StringIO()),
-        c.cursor().execute("SELECT 5"), f.getvalue(),
+        c := connect(connection_factory=psycopg2.extras.LoggingConnection),
+        c.initialize(f := io.StringIO()),
+        c.cursor().execute("SELECT 5"),
+        f.getvalue(),
     ],
     "values": lambda connect: [
-        c := connect().cursor(), c.execute(
-            "SELECT 1.50::numeric, true, '{1,2}'::int[], '{\"a\": 1}'::jsonb, '2024-02-29'::date, 'x'::bytea, NULL"
-        ), c.fetchone()[:5],
+        c := connect().cursor(),
+        c.execute(
+            "SELECT 1.50::numeric, true, '{1,2}'::int[], '{\"a\": 1}'::jsonb, '2024-02-29'::date, NULL"
+        ),
+        c.fetchone()[:5],
     ],
     "encoding": lambda connect: [
-        c := connect(), c.set_client_encoding("LATIN1"), c.encoding, (k := c.cursor()).execute("SELECT 'é'"), k.fetchone(),
+        c := connect(),
+        c.set_client_encoding("LATIN1"),
+        c.encoding,
+        (k := c.cursor()).execute("SELECT 'é'"),
+        k.fetchone(),
     ],
     "types of the connection": lambda connect: [
         len(psycopg2.extras.register_default_json(c := connect(), loads=lambda text: text.upper())),
-        (k := c.cursor()).execute("SELECT '{\"a\": 1}'::json"), k.fetchone(),
+        (k := c.cursor()).execute("SELECT '{\"a\": 1}'::json"),
+        k.fetchone(),
     ],
     "sessions": lambda connect: [
-        c := connect(), c.set_session(isolation_level="SERIALIZABLE", readonly=True), c.isolation_level, c.readonly,
-        c.set_isolation_level(0), c.autocommit,
+        c := connect(),
+        c.set_session(isolation_level="SERIALIZABLE", readonly=True),
+        c.isolation_level,
+        c.readonly,
+        c.set_isolation_level(0),
+        c.autocommit,
     ],
     "large objects": lambda connect: [(c := connect().lobject(0, "wb")).write(b"x"), c.closed],
-    "reset": lambda connect: [c := connect(), c.cursor().execute("SET search_path = nothing"), c.reset(), c.status],
+    "reset": lambda connect: [
+        c := connect(),
+        c.cursor().execute("SET search_path = nothing"),
+        c.reset(),
+        c.status,
+    ],
     "cancel": lambda connect: connect().cancel(),
-    "two phases": lambda connect: [c := connect(), c.tpc_begin(c.xid(1, "a", "b")), c.tpc_rollback(), c.status],
+    "two phases": lambda connect: [
+        c := connect(),
+        c.tpc_begin(c.xid(1, "a", "b")),
+        c.tpc_rollback(),
+        c.status,
+    ],
     "pool": lambda connect: isinstance(connect(), psycopg2.extensions.connection),
-}  # fmt: skip
+}
 
 
 def both_ways(postgres: Half) -> tuple[Callable[..., Any], Callable[..., Any], list[Any]]:
@@ -435,9 +575,12 @@ def both_ways(postgres: Half) -> tuple[Callable[..., Any], Callable[..., Any], l
 
     def native(connection_factory: Any = None, cursor_factory: Any = None) -> Any:
         opened.append(
-            postgres_recorder.native_connect(dsn, connection_factory=connection_factory, cursor_factory=cursor_factory)
-            if cursor_factory else postgres_recorder.native_connect(dsn, connection_factory=connection_factory)
-        )  # fmt: skip
+            postgres_recorder.native_connect(
+                dsn, connection_factory=connection_factory, cursor_factory=cursor_factory
+            )
+            if cursor_factory
+            else postgres_recorder.native_connect(dsn, connection_factory=connection_factory)
+        )
         return opened[-1]
 
     def recorded(**arguments: Any) -> Any:
@@ -521,7 +664,7 @@ def test_a_closed_connection_is_closed_as_the_native_one(postgres: Half, name: s
     assert outcome(use, recorded) == outcome(use, native)
 
 
-# -------------------------------------------------------------------------------------- backends that are kept
+# ------------------------------------------------------------------------------------ backends that are kept
 
 
 def session_of(connection: Any) -> dict[str, Any]:
@@ -529,16 +672,26 @@ def session_of(connection: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: getattr(connection, name)
         for name in (
-            "autocommit", "isolation_level", "readonly", "deferrable", "encoding", "status", "closed", "notices",
-            "notifies", "string_types", "binary_types", "cursor_factory",
+            "autocommit",
+            "isolation_level",
+            "readonly",
+            "deferrable",
+            "encoding",
+            "status",
+            "closed",
+            "notices",
+            "notifies",
+            "string_types",
+            "binary_types",
+            "cursor_factory",
         )
-    }  # fmt: skip
+    }
     found["notices type"] = type(connection.notices)
     found["own"] = {name for name in getattr(connection, "__dict__", ()) if not name.startswith("_")}
     with connection.cursor() as cursor:
         assert type(cursor).__mro__.count(psycopg2.extras.DictCursor) == 0
         for name, query in {
-            "settings": "SELECT name, setting FROM pg_settings WHERE name !~ '^(transaction|plpgsql)' ORDER BY 1",
+            "settings": "SELECT name || setting FROM pg_settings WHERE name !~ '^(transac|plpg)' ORDER BY 1",
             "prepared": "SELECT name FROM pg_prepared_statements WHERE name NOT LIKE 'dualdb%'",
             "cursors": "SELECT name FROM pg_cursors WHERE name <> ''",
             "listening": "SELECT pg_listening_channels()",
@@ -556,10 +709,10 @@ def session_of(connection: Any) -> dict[str, Any]:
     return found
 
 
-def run_all(connection: Any, *texts: str) -> None:
+def run_all(connection: Any, *texts: str) -> Any:
     for text in texts:
         connection.cursor().execute(text)
-    connection.commit()
+    return connection.commit()
 
 
 DIRT: dict[str, Callable[[Any], Any]] = {
@@ -576,7 +729,9 @@ DIRT: dict[str, Callable[[Any], Any]] = {
     "settings": lambda c: run_all(c, "SET TimeZone = 'Asia/Tokyo'; SET statement_timeout = 5"),
     "date style": lambda c: run_all(c, "SET DateStyle = 'German'; SET bytea_output = 'escape'"),
     "read only": lambda c: run_all(c, "SET default_transaction_read_only = on"),
-    "temporary table": lambda c: run_all(c, "CREATE TEMP TABLE t (n int); CREATE TEMP SEQUENCE s; SELECT nextval('s')"),
+    "temporary table": lambda c: run_all(
+        c, "CREATE TEMP TABLE t (n int); CREATE TEMP SEQUENCE s; SELECT nextval('s')"
+    ),
     "prepared statement": lambda c: run_all(c, "PREPARE p AS SELECT 1"),
     "listening": lambda c: run_all(c, "LISTEN channel"),
     "advisory lock": lambda c: run_all(c, "SELECT pg_advisory_lock(5)"),
@@ -587,7 +742,7 @@ DIRT: dict[str, Callable[[Any], Any]] = {
     "notices": lambda c: run_all(c, "DO $$ BEGIN RAISE NOTICE 'x'; END $$"),
     "other list of notices": lambda c: setattr(c, "notices", collections.deque(maxlen=1)),
     "no list of notices": lambda c: setattr(c, "notices", None),
-    "notification": lambda c: [run_all(c, "LISTEN a", "NOTIFY a"), c.poll()],
+    "notification": lambda c: (run_all(c, "LISTEN a", "NOTIFY a"), c.poll()),
     "JSON": lambda c: psycopg2.extras.register_default_json(c, loads=lambda text: "decoded"),
     "types": lambda c: psycopg2.extensions.register_type(
         psycopg2.extensions.new_type((1700,), "FLOAT", lambda value, cursor: "a number"), c
@@ -622,8 +777,13 @@ def test_a_kept_backend_has_no_state_of_its_former_use(postgres: Half, name: str
         fresh.close()
 
 
-@pytest.mark.parametrize("text", ["SET my.setting = 'x'", "set local my.setting to 5", "SELECT set_config('my.setting', 'x', true)"])
-def test_a_backend_that_knows_a_setting_of_the_applications_own_is_not_kept(postgres: Half, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["SET my.setting = 'x'", "set local my.setting to 5", "SELECT set_config('my.setting', 'x', true)"],
+)
+def test_a_backend_that_knows_a_setting_of_the_applications_own_is_not_kept(
+    postgres: Half, text: str
+) -> None:
     connection = psycopg2.connect(postgres.database.dsn)
     run_all(connection, text)
     connection.close()

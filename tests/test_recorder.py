@@ -38,6 +38,7 @@ from pytest_dualdb.worker import Half, Worker
 
 # -------------------------------------------------------------------------------------------- fetching rows
 
+
 def first_values(rows: Any) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) if isinstance(row, dict) else tuple(row) for row in rows]
 
@@ -78,7 +79,9 @@ SQLITE_FACTORIES: dict[str, Any] = {
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("factory", SQLITE_FACTORIES)
 @pytest.mark.parametrize("place", ["connection", "cursor"])
-def test_sqlite_rows_are_recorded_as_the_driver_gave_them(sqlite: Half, read: str, factory: str, place: str) -> None:
+def test_sqlite_rows_are_recorded_as_the_driver_gave_them(
+    sqlite: Half, read: str, factory: str, place: str
+) -> None:
     connection = sqlite.database.connect()
     if place == "connection":
         connection.row_factory = SQLITE_FACTORIES[factory]
@@ -144,7 +147,9 @@ def test_postgres_rows_are_recorded_as_the_driver_gave_them(
     assert found.values == ROWS
     assert found.columns == ("id", "name")
     assert found.fetched == "all"
-    assert found.named == {"DictCursor": "row", "NamedTupleCursor": "row", "RealDictCursor": "mapping"}.get(factory, "")
+    assert found.named == {"DictCursor": "row", "NamedTupleCursor": "row", "RealDictCursor": "mapping"}.get(
+        factory, ""
+    )
 
 
 POSTGRES_CONNECTIONS: dict[str, Any] = {
@@ -171,9 +176,13 @@ def test_connection_factories_are_recorded(postgres: Half, factory: str) -> None
 def test_how_far_the_application_read_is_known(either: Half) -> None:
     connection = either.database.connection
     for read in (
-        lambda c: None, lambda c: c.fetchone(), lambda c: c.fetchmany(2), lambda c: (c.fetchone(), c.fetchone()),
-        lambda c: c.fetchmany(5), lambda c: c.fetchall(),
-    ):  # fmt: skip
+        lambda c: None,
+        lambda c: c.fetchone(),
+        lambda c: c.fetchmany(2),
+        lambda c: (c.fetchone(), c.fetchone()),
+        lambda c: c.fetchmany(5),
+        lambda c: c.fetchall(),
+    ):
         cursor = connection.cursor()
         cursor.execute(QUERY)
         read(cursor)
@@ -182,7 +191,9 @@ def test_how_far_the_application_read_is_known(either: Half) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_row_that_the_application_changes_stays_as_it_was_in_the_record(worker: Worker, backend: Backend) -> None:
+def test_a_row_that_the_application_changes_stays_as_it_was_in_the_record(
+    worker: Worker, backend: Backend
+) -> None:
     with half(worker, backend) as made:
         if backend == "sqlite":
             connection = made.database.connect()
@@ -239,10 +250,12 @@ def test_every_way_to_execute_on_sqlite(sqlite: Half) -> None:
         ("execute", {"id": 11, "name": "k"}, 1),
         ("executemany", [{"id": 1}, {"id": 2}], 2),
         ("script", None, -1),
-        ("execute", None, 1), ("commit", None, -1),
-        ("execute", None, 1), ("rollback", None, -1),
+        ("execute", None, 1),
+        ("commit", None, -1),
+        ("execute", None, 1),
         ("rollback", None, -1),
-    ]  # fmt: skip
+        ("rollback", None, -1),
+    ]
     assert connection.execute("SELECT count(*) FROM item").fetchone() == (7,)
 
 
@@ -271,11 +284,21 @@ def test_every_way_to_execute_on_postgres(postgres: Half) -> None:
     connection.commit()
     found = statements(postgres)
     assert [(s.kind, s.rowcount) for s in found] == [
-        ("execute", 1), ("execute", 1), ("executemany", 2 if found[2].rowcount == 2 else 1), ("execute", 1),
-        ("callproc", 1), ("callproc", 1), ("copy", 1), ("copy", 7), ("copy", 1),
-        ("execute", 2), ("execute", 1), ("execute", 1), ("execute", 1 if found[12].rowcount == 1 else -1),
+        ("execute", 1),
+        ("execute", 1),
+        ("executemany", 2 if found[2].rowcount == 2 else 1),
+        ("execute", 1),
+        ("callproc", 1),
+        ("callproc", 1),
+        ("copy", 1),
+        ("copy", 7),
+        ("copy", 1),
+        ("execute", 2),
+        ("execute", 1),
+        ("execute", 1),
+        ("execute", 1 if found[12].rowcount == 1 else -1),
         ("commit", -1),
-    ]  # fmt: skip
+    ]
     assert found[1].params == {"id": 5, "name": "100%"}
     assert found[1].sql == "INSERT INTO item VALUES (%(id)s, %(name)s)"
     assert found[2].params == [(6, "g"), (7, "g")]
@@ -330,23 +353,30 @@ def test_errors_are_recorded_also_when_they_are_swallowed(either: Half) -> None:
     else:
         assert [f.short_name for f in failures] == ["UndefinedTable", "UniqueViolation"]
         assert [f.sqlstate for f in failures] == ["42P01", "23505"]
-    assert [f.dbapi for f in failures] == ["OperationalError" if driver is sqlite3 else "ProgrammingError", "IntegrityError"]
+    assert [f.dbapi for f in failures] == [
+        "OperationalError" if driver is sqlite3 else "ProgrammingError",
+        "IntegrityError",
+    ]
     assert all(f.message for f in failures)
 
 
 def test_errors_of_the_drivers_python_side_are_recorded(postgres: Half) -> None:
     cursor = postgres.database.connect().cursor()
-    for call, error in (
-        (lambda: cursor.execute("SELECT %s, %s", (1,)), IndexError),
-        (lambda: cursor.execute("SELECT '%d'", (1,)), ValueError),
-        (lambda: cursor.execute("SELECT %(a)s", {}), KeyError),
-        (lambda: cursor.execute("SELECT %s", (object(),)), psycopg2.ProgrammingError),
-    ):
+    failing: list[tuple[str, Any, type[Exception]]] = [
+        ("SELECT %s, %s", (1,), IndexError),
+        ("SELECT '%d'", (1,), ValueError),
+        ("SELECT %(a)s", {}, KeyError),
+        ("SELECT %s", (object(),), psycopg2.ProgrammingError),
+    ]
+    for sql, params, error in failing:
         with pytest.raises(error):
-            call()
+            cursor.execute(sql, params)
     assert [s.error.short_name for s in statements(postgres) if s.error] == [
-        "IndexError", "ValueError", "KeyError", "ProgrammingError",
-    ]  # fmt: skip
+        "IndexError",
+        "ValueError",
+        "KeyError",
+        "ProgrammingError",
+    ]
 
 
 def test_an_error_while_fetching_is_recorded(either: Half) -> None:
@@ -411,7 +441,8 @@ class Repository:
         return self.adapter.rows(query=QUERY)  # site: all
 
     def by_ids(self, ids: list[int]) -> list[Any]:
-        return [self.adapter.execute(f"SELECT name FROM item WHERE id = {n}").fetchone() for n in ids]  # site: comprehension
+        query = "SELECT name FROM item WHERE id = {}"
+        return [self.adapter.execute(query.format(n)).fetchone() for n in ids]  # site: comprehension
 
     def later(self) -> Callable[[], Any]:
         return lambda: self.adapter.execute("SELECT count(*) FROM item")  # site: lambda
@@ -438,14 +469,15 @@ def test_call_sites_are_the_lines_that_wrote_the_statement(either: Half) -> None
     thread.join()
     assert sites(either) == [
         (line_of("all"), "all"),
-        (line_of("comprehension"), "by_ids"), (line_of("comprehension"), "by_ids"),
+        (line_of("comprehension"), "by_ids"),
+        (line_of("comprehension"), "by_ids"),
         (line_of("lambda"), "later"),
         (line_of("generator"), "generated"),
         (line_of("find"), "find"),
         (line_of("own"), "test_call_sites_are_the_lines_that_wrote_the_statement"),
         (line_of("several lines"), "test_call_sites_are_the_lines_that_wrote_the_statement"),
         (line_of("thread"), "in_thread"),
-    ]  # fmt: skip
+    ]
     assert {s.thread for s in statements(either)} == {0, 1}
 
 
@@ -461,7 +493,8 @@ def test_call_sites_through_libraries(either: Half) -> None:
     assert [s.site.line for s in found if s.site] == [line_of("sqlalchemy")]
     if either.backend.name == "postgres":
         cursor = either.database.connect().cursor()
-        psycopg2.extras.execute_values(cursor, "INSERT INTO item VALUES %s", [(30, "x")])  # site: execute_values
+        sql, rows = "INSERT INTO item VALUES %s", [(30, "x")]
+        psycopg2.extras.execute_values(cursor, sql, rows)  # site: execute_values
         assert sites(either)[-1][0] == line_of("execute_values")
 
 
@@ -485,12 +518,16 @@ def test_pools_of_psycopg2_are_recorded(postgres: Half) -> None:
     assert sum(s.sql == QUERY for s in statements(postgres)) == 8
 
 
-@pytest.mark.parametrize("pool", [sqlalchemy.pool.QueuePool, sqlalchemy.pool.NullPool, sqlalchemy.pool.StaticPool])
+@pytest.mark.parametrize(
+    "pool", [sqlalchemy.pool.QueuePool, sqlalchemy.pool.NullPool, sqlalchemy.pool.StaticPool]
+)
 def test_engines_and_pools_of_sqlalchemy_are_recorded(either: Half, pool: Any) -> None:
     engine = either.database.engine(poolclass=pool)
     for number in (40, 41):
         with engine.begin() as connection:
-            connection.execute(sqlalchemy.text("INSERT INTO item VALUES (:id, :name)"), {"id": number, "name": "x"})
+            connection.execute(
+                sqlalchemy.text("INSERT INTO item VALUES (:id, :name)"), {"id": number, "name": "x"}
+            )
         with engine.connect() as connection:
             assert connection.execute(sqlalchemy.text("SELECT max(id) FROM item")).scalar() == number
     own = sqlalchemy.create_engine(either.database.url.replace("postgresql:", "postgresql+psycopg2:"))
@@ -498,8 +535,12 @@ def test_engines_and_pools_of_sqlalchemy_are_recorded(either: Half, pool: Any) -
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM item")).scalar() == 5
     own.dispose()
     assert [s.sql.split()[0] for s in statements(either) if "item" in s.sql] == [
-        "INSERT", "SELECT", "INSERT", "SELECT", "SELECT",
-    ]  # fmt: skip
+        "INSERT",
+        "SELECT",
+        "INSERT",
+        "SELECT",
+        "SELECT",
+    ]
 
 
 def test_an_early_import_of_connect_is_recorded(postgres: Half) -> None:
@@ -517,10 +558,10 @@ def test_isinstance_holds_and_modules_are_left_as_they_were(worker: Worker) -> N
         assert isinstance(connection.execute("SELECT 1"), sqlite3.Cursor)
         connection.close()
     with half(worker, "postgres") as made:
-        connection = psycopg2.connect(made.database.dsn)
-        assert isinstance(connection, psycopg2.extensions.connection)
-        assert isinstance(connection.cursor(), psycopg2.extensions.cursor)
-        connection.close()
+        other = psycopg2.connect(made.database.dsn)
+        assert isinstance(other, psycopg2.extensions.connection)
+        assert isinstance(other.cursor(), psycopg2.extensions.cursor)
+        other.close()
 
 
 def test_a_mock_in_the_place_of_connect_keeps_working(sqlite: Half) -> None:
@@ -538,9 +579,13 @@ def test_closing_the_worker_puts_the_drivers_back(
     for backend in BACKENDS:
         worker.backend(backend)  # which stays in force after this test
     for place, name in (
-        (sqlite3, "connect"), (sqlite3.dbapi2, "connect"), (psycopg2, "_connect"),
-        (sqlite_recorder, "on_connect"), (postgres_recorder, "owns"), (sqlite_recorder, "redirects"),
-    ):  # fmt: skip
+        (sqlite3, "connect"),
+        (sqlite3.dbapi2, "connect"),
+        (psycopg2, "_connect"),
+        (sqlite_recorder, "on_connect"),
+        (postgres_recorder, "owns"),
+        (sqlite_recorder, "redirects"),
+    ):
         monkeypatch.setattr(place, name, getattr(place, name))
     settings = config.resolve(lambda setting: None, lambda setting: None, ROOT, {})
     other = Worker(settings, f"other_{secrets.token_hex(4)}", lambda: postgres_server)
@@ -562,8 +607,10 @@ def test_statements_for_another_database_are_kept_apart(worker: Worker, tmp_path
         made.database.scalar("SELECT 1")
     assert [s.sql for s in statements(made)] == ["SELECT 1"]
     assert [(Path(e.database).name, e.sql) for e in made.recorder.bypasses] == [
-        ("other.sqlite3", "CREATE TABLE t (n)"), (":memory:", "SELECT 1"), (":memory:", "COMMIT"),
-    ]  # fmt: skip
+        ("other.sqlite3", "CREATE TABLE t (n)"),
+        (":memory:", "SELECT 1"),
+        (":memory:", "COMMIT"),
+    ]
 
 
 def test_scripts_of_the_set_up_are_not_recorded(either: Half) -> None:
@@ -577,9 +624,19 @@ def test_scripts_of_the_set_up_are_not_recorded(either: Half) -> None:
 
 def test_values_are_recorded_as_the_application_got_them(either: Half) -> None:
     values = (
-        None, True, 5, 2**62, 1.5, "text", "", "é\U0001f600", b"\x00\xff", Decimal("2.50"),
-        datetime.date(2024, 2, 29), uuid.UUID(int=5),
-    )  # fmt: skip
+        None,
+        True,
+        5,
+        2**62,
+        1.5,
+        "text",
+        "",
+        "é\U0001f600",
+        b"\x00\xff",
+        Decimal("2.50"),
+        datetime.date(2024, 2, 29),
+        uuid.UUID(int=5),
+    )
     usable = values[:9] if either.backend.name == "sqlite" else values[:-1]
     marks = ", ".join(either.database.placeholder for _ in usable)
     cursor = either.database.connect().cursor()

@@ -1,4 +1,4 @@
-"""Laws of values: what travels as JSON comes back, and what counts as the same value is the same everywhere."""
+"""Laws of values: what travels as JSON comes back, and what counts as the same is the same everywhere."""
 
 from __future__ import annotations
 
@@ -32,24 +32,41 @@ from pytest_dualdb.recording import (
 )
 from pytest_dualdb.values import Equality, instant, loose_key, same_type, same_value
 
-ZONES = st.sampled_from(
-    [None, datetime.UTC, datetime.timezone(datetime.timedelta(hours=5, minutes=30)), datetime.timezone(-datetime.timedelta(hours=8))]
+ZONES: Any = st.sampled_from(
+    [
+        None,
+        datetime.UTC,
+        datetime.timezone(datetime.timedelta(hours=5, minutes=30)),
+        datetime.timezone(-datetime.timedelta(hours=8)),
+    ]
 )
 TEXTS = st.text(max_size=20)
 NUMBERS = st.one_of(
-    st.booleans(), st.integers(), st.floats(), st.decimals(allow_nan=False), st.sampled_from([-0.0, 0.1 + 0.2, 2**63])
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.decimals(allow_nan=False),
+    st.sampled_from([-0.0, 0.1 + 0.2, 2**63]),
 )
-TIMES = st.one_of(st.datetimes(timezones=ZONES), st.dates(), st.times(), st.times(timezones=ZONES), st.timedeltas())
+TIMES = st.one_of(
+    st.datetimes(timezones=ZONES), st.dates(), st.times(), st.times(timezones=ZONES), st.timedeltas()
+)
 OTHERS = st.one_of(
-    st.none(), TEXTS, st.uuids(), st.binary(max_size=20), st.binary(max_size=20).map(bytearray),
-    st.binary(max_size=20).map(memoryview),
-)  # fmt: skip
+    st.none(),
+    TEXTS,
+    st.uuids(),
+    st.binary(max_size=20),
+    st.binary(max_size=20).map(bytearray),
+    st.binary(max_size=20).map(lambda data: memoryview(data)),
+)
 SCALARS = st.one_of(NUMBERS, TIMES, OTHERS)
 KEYS = st.one_of(TEXTS, st.integers(), st.booleans(), st.none(), st.dates(), st.uuids())
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.lists(inner, max_size=3).map(tuple), st.dictionaries(KEYS, inner, max_size=3)
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(KEYS, inner, max_size=3),
     ),
     max_leaves=6,
 )
@@ -81,13 +98,15 @@ def test_a_value_comes_back_from_json_with_its_type(value: Any) -> None:
     assert identical(through_json(value), value)
 
 
-@given(st.text(alphabet=st.characters(min_codepoint=0xD000, max_codepoint=0xE000), max_size=5))
+@given(st.text(alphabet=st.characters(min_codepoint=0xD700, max_codepoint=0xDBFF), max_size=5))
 def test_half_a_surrogate_pair_comes_back(text: str) -> None:
     assert through_json(text) == text
     assert through_json({text: [text]}) == {text: [text]}
 
 
-@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("-Infinity"), Decimal("1.50"), Decimal("0E-9"), math.nan, -math.inf])
+@pytest.mark.parametrize(
+    "value", [Decimal("NaN"), Decimal("-Infinity"), Decimal("1.50"), Decimal("0E-9"), math.nan, -math.inf]
+)
 def test_special_numbers_come_back(value: Any) -> None:
     assert repr(through_json(value)) == repr(value)
 
@@ -106,41 +125,78 @@ def test_an_unknown_type_keeps_its_name_and_text() -> None:
 ROWS = st.lists(st.tuples(SCALARS, SCALARS), max_size=3).map(tuple)
 SITES = st.one_of(st.none(), st.builds(Site, TEXTS, st.integers(0, 9999), TEXTS))
 FAILURES = st.one_of(st.none(), st.builds(Failure, TEXTS, TEXTS, st.none() | TEXTS, TEXTS))
-STATES = st.dictionaries(TEXTS, st.builds(TableState, st.just(("a", "b")), ROWS, st.integers(), TEXTS), max_size=2)
+STATES = st.dictionaries(
+    TEXTS, st.builds(TableState, st.just(("a", "b")), ROWS, st.integers(), TEXTS), max_size=2
+)
 STATEMENTS = st.builds(
     Statement,
     kind=st.sampled_from(["execute", "executemany", "script", "copy", "callproc", "commit", "rollback"]),
-    sql=TEXTS, params=st.one_of(st.none(), st.lists(SCALARS, max_size=3), st.lists(SCALARS, max_size=3).map(tuple),
-                                st.dictionaries(TEXTS, SCALARS, max_size=3)),
-    site=SITES, columns=st.sampled_from([None, ("a", "b")]), rows=ROWS, fetched=st.sampled_from(["none", "one", "some", "all"]),
-    rowcount=st.integers(-1, 10**12), lastrowid=st.none() | st.integers(), error=FAILURES, seconds=st.floats(0, 10),
-    connection=st.integers(0, 5), thread=st.integers(0, 5), database=TEXTS, in_transaction=st.booleans(),
-    aborted=st.booleans(), digest=st.none() | st.tuples(st.integers(), TEXTS),
-    named=st.sampled_from(["", "row", "mapping"]), read=st.lists(TEXTS, max_size=2).map(tuple),
-)  # fmt: skip
+    sql=TEXTS,
+    params=st.one_of(
+        st.none(),
+        st.lists(SCALARS, max_size=3),
+        st.lists(SCALARS, max_size=3).map(tuple),
+        st.dictionaries(TEXTS, SCALARS, max_size=3),
+    ),
+    site=SITES,
+    columns=st.sampled_from([None, ("a", "b")]),
+    rows=ROWS,
+    fetched=st.sampled_from(["none", "one", "some", "all"]),
+    rowcount=st.integers(-1, 10**12),
+    lastrowid=st.none() | st.integers(),
+    error=FAILURES,
+    seconds=st.floats(0, 10),
+    connection=st.integers(0, 5),
+    thread=st.integers(0, 5),
+    database=TEXTS,
+    in_transaction=st.booleans(),
+    aborted=st.booleans(),
+    digest=st.none() | st.tuples(st.integers(), TEXTS),
+    named=st.sampled_from(["", "row", "mapping"]),
+    read=st.lists(TEXTS, max_size=2).map(tuple),
+)
 COLUMNS = st.lists(
-    st.builds(Column, TEXTS, TEXTS, st.booleans(), st.none() | TEXTS, st.booleans(), st.none() | TEXTS), max_size=2
+    st.builds(Column, TEXTS, TEXTS, st.booleans(), st.none() | TEXTS, st.booleans(), st.none() | TEXTS),
+    max_size=2,
 ).map(tuple)
 NAMES = st.lists(TEXTS, max_size=2).map(tuple)
 TABLES = st.builds(
-    Table, TEXTS, COLUMNS, NAMES, st.lists(NAMES, max_size=1).map(tuple),
+    Table,
+    TEXTS,
+    COLUMNS,
+    NAMES,
+    st.lists(NAMES, max_size=1).map(tuple),
     st.lists(st.builds(Index, TEXTS, NAMES, st.booleans(), st.booleans()), max_size=1).map(tuple),
     st.lists(st.builds(ForeignKey, NAMES, TEXTS, NAMES, TEXTS, TEXTS, st.booleans()), max_size=1).map(tuple),
-    NAMES, NAMES, TEXTS,
-)  # fmt: skip
+    NAMES,
+    NAMES,
+    TEXTS,
+)
 CATALOGS = st.none() | st.lists(TABLES, max_size=2, unique_by=lambda t: t.name.lower()).map(
     lambda tables: Catalog({table.name.lower(): table for table in tables})
 )
 RECORDINGS = st.builds(
-    Recording, test=TEXTS, nodeid=TEXTS, backend=st.sampled_from(["sqlite", "postgres"]),
+    Recording,
+    test=TEXTS,
+    nodeid=TEXTS,
+    backend=st.sampled_from(["sqlite", "postgres"]),
     outcome=st.sampled_from(["passed", "failed", "error", "skipped", "xfailed", "xpassed"]),
-    failure=st.none() | st.builds(TestFailure, st.sampled_from(["setup", "call"]), TEXTS, TEXTS, SITES, FAILURES),
-    seconds=st.floats(0, 10), statements=st.lists(STATEMENTS, max_size=3).map(tuple),
-    observed=st.lists(st.tuples(TEXTS, VALUES), max_size=2).map(tuple), state=STATES, template=st.none() | STATES,
-    template_catalog=CATALOGS, catalog=CATALOGS, bypasses=st.lists(STATEMENTS, max_size=1).map(tuple),
-    window=st.tuples(st.floats(0, 10), st.floats(0, 10)), version=TEXTS, marks=st.just({"ignore": ["a"]}),
-    leaks=NAMES, reason=TEXTS,
-)  # fmt: skip
+    failure=st.none()
+    | st.builds(TestFailure, st.sampled_from(["setup", "call"]), TEXTS, TEXTS, SITES, FAILURES),
+    seconds=st.floats(0, 10),
+    statements=st.lists(STATEMENTS, max_size=3).map(tuple),
+    observed=st.lists(st.tuples(TEXTS, VALUES), max_size=2).map(tuple),
+    state=STATES,
+    template=st.none() | STATES,
+    template_catalog=CATALOGS,
+    catalog=CATALOGS,
+    bypasses=st.lists(STATEMENTS, max_size=1).map(tuple),
+    window=st.tuples(st.floats(0, 10), st.floats(0, 10)),
+    version=TEXTS,
+    marks=st.just({"ignore": ["a"]}),
+    leaks=NAMES,
+    reason=TEXTS,
+)
 
 
 @given(RECORDINGS)
@@ -148,12 +204,27 @@ def test_a_recording_comes_back_from_json(recording: Recording) -> None:
     data = json.loads(json.dumps(recording.to_json()))
     again = Recording.from_json(data)
     assert json.loads(json.dumps(again.to_json())) == data
-    for name in ("test", "outcome", "failure", "template_catalog", "catalog", "window", "leaks", "version", "reason"):
+    for name in (
+        "test",
+        "outcome",
+        "failure",
+        "template_catalog",
+        "catalog",
+        "window",
+        "leaks",
+        "version",
+        "reason",
+    ):
         assert getattr(again, name) == getattr(recording, name)
     for one, other in zip(recording.statements, again.statements, strict=True):
         assert (one.kind, one.sql, one.site, one.columns, one.error, one.read) == (
-            other.kind, other.sql, other.site, other.columns, other.error, other.read,
-        )  # fmt: skip
+            other.kind,
+            other.sql,
+            other.site,
+            other.columns,
+            other.error,
+            other.read,
+        )
         assert identical(one.params, other.params)
         assert identical([tuple(row) for row in one.rows], [tuple(row) for row in other.rows])
     assert identical(list(recording.observed), list(again.observed))
@@ -162,7 +233,9 @@ def test_a_recording_comes_back_from_json(recording: Recording) -> None:
 def test_text_that_no_encoding_holds_travels_too() -> None:
     statement = Statement("execute", "SELECT '\ud800'", ("\udfff", {"\ud800": "\ud800"}), None)
     failure = TestFailure("call", "E", "\ud800", None, Failure("E", "", None, "\ud800"))
-    recording = Recording("t", "t", "sqlite", failure=failure, statements=(statement,), observed=(("\ud800", "\ud800"),))
+    recording = Recording(
+        "t", "t", "sqlite", failure=failure, statements=(statement,), observed=(("\ud800", "\ud800"),)
+    )
     # as the plugin sends it: execnet takes no such text
     assert Recording.from_json(json.loads(json.dumps(recording.to_json()))) == recording
     json.dumps(recording.to_json()).encode("utf-8")
@@ -200,9 +273,18 @@ JSON = st.recursive(
     max_leaves=5,
 ).filter(lambda value: isinstance(value, list | dict))
 STORED = st.one_of(
-    st.booleans(), st.integers(), st.decimals(allow_nan=False, allow_infinity=False, places=3), st.datetimes(timezones=ZONES),
-    st.dates(), st.times(), st.uuids(), st.binary(max_size=9), JSON, TEXTS, st.floats(allow_nan=False),
-)  # fmt: skip
+    st.booleans(),
+    st.integers(),
+    st.decimals(allow_nan=False, allow_infinity=False, places=3),
+    st.datetimes(timezones=ZONES),
+    st.dates(),
+    st.times(),
+    st.uuids(),
+    st.binary(max_size=9),
+    JSON,
+    TEXTS,
+    st.floats(allow_nan=False),
+)
 
 
 @given(STORED.flatmap(lambda value: st.tuples(st.just(value), st.sampled_from(stored_by_sqlite(value)))))
@@ -210,7 +292,9 @@ def test_a_value_is_the_same_in_every_form_in_which_sqlite_stores_it(pair: tuple
     value, stored = pair
     assert same_value(stored, value)
     assert same_value(value, stored)
-    if not (isinstance(value, uuid.UUID) and isinstance(stored, bytes)) and not isinstance(value, datetime.time):
+    if not (isinstance(value, uuid.UUID) and isinstance(stored, bytes)) and not isinstance(
+        value, datetime.time
+    ):
         assert loose_key(stored) == loose_key(value)
 
 
@@ -241,14 +325,39 @@ def test_every_value_is_itself_and_has_a_key(value: Any) -> None:
 @pytest.mark.parametrize(
     ("left", "right"),
     [
-        (None, 0), (None, ""), (0, ""), (1, "1"), (1, 2), (True, False), (0.1, 0.2), (1.0, 1.0001), ("a", "A"),
-        ("a", "a "), ("", " "), (b"a", "a"), (b"\x00", b""), (Decimal("2.5"), Decimal("2.50001")), ("2.5", Decimal("2.5")),
-        ("2024-01-01", datetime.date(2024, 1, 2)), ("2024-01-01 00:00:01", datetime.datetime(2024, 1, 1)),
-        ("12:00", datetime.time(12, 1)), ([1, 2], [2, 1]), ({"a": 1}, {"a": 2}), ({"a": 1}, {"b": 1}), ("[1]", [2]),
-        ("not json", {"a": 1}), (math.nan, 1.0), ("\u00e9", "e\u0301"), (2**63, 2**63 - 1), (10**20, 10**20 + 1),
-        (9007199254740993, 9007199254740992), ("yes", True), ("true", True), ((1,), (1, 2)),
+        (None, 0),
+        (None, ""),
+        (0, ""),
+        (1, "1"),
+        (1, 2),
+        (True, False),
+        (0.1, 0.2),
+        (1.0, 1.0001),
+        ("a", "A"),
+        ("a", "a "),
+        ("", " "),
+        (b"a", "a"),
+        (b"\x00", b""),
+        (Decimal("2.5"), Decimal("2.50001")),
+        ("2.5", Decimal("2.5")),
+        ("2024-01-01", datetime.date(2024, 1, 2)),
+        ("2024-01-01 00:00:01", datetime.datetime(2024, 1, 1)),
+        ("12:00", datetime.time(12, 1)),
+        ([1, 2], [2, 1]),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        ("[1]", [2]),
+        ("not json", {"a": 1}),
+        (math.nan, 1.0),
+        ("\u00e9", "e\u0301"),
+        (2**63, 2**63 - 1),
+        (10**20, 10**20 + 1),
+        (9007199254740993, 9007199254740992),
+        ("yes", True),
+        ("true", True),
+        ((1,), (1, 2)),
     ],
-)  # fmt: skip
+)
 def test_different_values_differ(left: Any, right: Any) -> None:
     assert not same_value(left, right)
     assert not same_value(right, left)
@@ -257,9 +366,15 @@ def test_different_values_differ(left: Any, right: Any) -> None:
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [(1, True), (1, 1.0), (2.5, Decimal("2.50")), ("2024-01-01", datetime.date(2024, 1, 1)), (b"", memoryview(b"")),
-     (datetime.datetime(2024, 1, 1), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))],
-)  # fmt: skip
+    [
+        (1, True),
+        (1, 1.0),
+        (2.5, Decimal("2.50")),
+        ("2024-01-01", datetime.date(2024, 1, 1)),
+        (b"", memoryview(b"")),
+        (datetime.datetime(2024, 1, 1), datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)),
+    ],
+)
 def test_the_same_value_in_another_type_is_known_as_such(left: Any, right: Any) -> None:
     assert same_value(left, right)
     assert not same_type(left, right)
@@ -308,7 +423,9 @@ def test_other_times_differ(left: Any, right: Any) -> None:
 
 
 @given(st.uuids(), st.uuids(), st.uuids())
-def test_generated_uuids_stand_for_each_other_and_for_nothing_else(a: uuid.UUID, b: uuid.UUID, c: uuid.UUID) -> None:
+def test_generated_uuids_stand_for_each_other_and_for_nothing_else(
+    a: uuid.UUID, b: uuid.UUID, c: uuid.UUID
+) -> None:
     assume(len({a, b, c}) == 3)
     equality = Equality(WINDOWS)
     assert equality.same(str(a), b)

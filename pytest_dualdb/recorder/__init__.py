@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import os
 import sys
 import sysconfig
@@ -145,7 +146,8 @@ class Recorder:
         self.started = time.time()
         self._sites = sites_below(rootdir)
         self._connections: dict[int, int] = {}
-        self._threads: dict[int, int] = {}
+        self._thread = threading.local()  # an ident is given again once its thread has ended
+        self._threads = itertools.count()
 
     def open(
         self, kind: str, sql: str, params: Any, connection: object, driver: Backend, database: str
@@ -153,8 +155,10 @@ class Recorder:
         """Begin the record of one call; None while recording is paused."""
         if self.paused:
             return None
-        ident = threading.get_ident()
-        thread = self._threads.setdefault(ident, len(self._threads))
+        try:
+            thread = self._thread.number
+        except AttributeError:
+            thread = self._thread.number = next(self._threads)
         number = self._connections.setdefault(id(connection), len(self._connections))
         entry = Entry(kind, sql, copied(params), self._sites.find(sql), number, thread)
         if driver == self.backend and database == self.own:
@@ -165,7 +169,7 @@ class Recorder:
         return entry
 
     def observe(self, name: str, value: Any) -> None:
-        with contextlib.suppress(Exception):  # what can't be copied is compared by its text, as it is at the end
+        with contextlib.suppress(Exception):  # compared by its text then, as it is at the end
             value = copy.deepcopy(value)
         self.observed.append((name, value))
 

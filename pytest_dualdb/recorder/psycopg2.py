@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -348,6 +349,7 @@ def text_of(query: Any, connection: Any) -> str:
 # ------------------------------------------------------------------------------------------- kept backends
 
 _kept: dict[Any, list[RecordedConnection]] = {}
+_taking = threading.Lock()
 
 
 def _exclusive_count() -> int:
@@ -405,18 +407,24 @@ def end_session(connection: RecordedConnection) -> bool:
 
 def _take(key: Any) -> RecordedConnection | None:
     """Return a kept connection that nobody else refers to, opened again."""
-    kept = _kept.get(key, [])
-    # by index: what enumerate() gives would hold a reference itself
-    for index in range(len(kept) - 1, -1, -1):
-        connection = kept[index]
-        if sys.getrefcount(connection) <= _EXCLUSIVE and not _CONNECTION.closed.__get__(connection):
-            del kept[index]
-            try:
-                _renew(connection)
-            except psycopg2.Error:
-                _CONNECTION.close(connection)
-                continue
+    while (connection := _take_off(_kept.get(key, []))) is not None:
+        try:
+            _renew(connection)
+        except psycopg2.Error:
+            _CONNECTION.close(connection)
+        else:
             return connection
+    return None
+
+
+def _take_off(kept: list[RecordedConnection]) -> RecordedConnection | None:
+    with _taking:
+        # by index: what enumerate() gives would hold a reference itself
+        for index in range(len(kept) - 1, -1, -1):
+            connection = kept[index]
+            if sys.getrefcount(connection) <= _EXCLUSIVE and not _CONNECTION.closed.__get__(connection):
+                del kept[index]
+                return connection
     return None
 
 

@@ -37,6 +37,19 @@ class Half:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a mark accepts: a rule's diagnoses in the tests under ``where``, a node id.
+
+    ``tests`` is how many tests that are, 0 if it is not known.
+    """
+
+    rule: str
+    reason: str
+    where: str
+    tests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TestResult:
     """One test with both halves; a half that did not run is None. ``reason`` explains not-comparable."""
 
@@ -49,6 +62,11 @@ class TestResult:
     postgres: Half | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
     leaks: tuple[str, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+
+    def allowance(self, diagnosis: Diagnosis) -> Allowance | None:
+        """Return what accepts a diagnosis of this test, None if nothing does."""
+        return next((one for one in self.allowances if one.rule == diagnosis.rule), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +108,17 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a run found; ``recordings`` are those of a run on one backend, to be joined later."""
+    """All that a run found; ``recordings`` are those of a run on one backend, to be joined later.
+
+    ``only`` are the tests that by their mark run on one backend, so that there is no pair.
+    """
 
     meta: Meta
     issues: tuple[Issue, ...]
     tests: tuple[TestResult, ...]
     recordings: tuple[Recording, ...] = ()
     context: Mapping[str, Any] = field(default_factory=dict)
+    only: tuple[TestResult, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
         return sum(test.verdict == verdict for test in self.tests)
@@ -124,6 +146,29 @@ class Report:
         return {why: tuple(ids) for why, ids in sorted(reasons.items(), key=lambda item: -len(item[1]))}
 
     @property
+    def allowed(self) -> dict[Allowance, tuple[str, ...]]:
+        """The ids of the tests in which an allowance accepts something."""
+        found: dict[Allowance, dict[str, None]] = {}
+        for test in self.tests:
+            for diagnosis in test.diagnoses:
+                allowance = test.allowance(diagnosis)
+                if allowance is not None:
+                    found.setdefault(allowance, {})[test.id] = None
+        return {allowance: tuple(ids) for allowance, ids in found.items()}
+
+    @property
+    def stale(self) -> tuple[Allowance, ...]:
+        """The allowances that accept nothing any more: all their tests were compared and none needs them."""
+        compared: dict[Allowance, int] = {}
+        for test in self.tests:
+            for allowance in dict.fromkeys(test.allowances):
+                compared[allowance] = compared.get(allowance, 0) + (test.verdict != "not-comparable")
+        needed = self.allowed
+        return tuple(
+            one for one, tests in compared.items() if tests and tests == one.tests and one not in needed
+        )
+
+    @property
     def leaks(self) -> dict[str, tuple[str, ...]]:
         """The ids of the tests that left something open, by what it was, the most frequent first."""
         found: dict[str, list[str]] = {}
@@ -143,21 +188,26 @@ class Report:
 
 
 def build(
-    meta: Meta, tests: Iterable[TestResult], recordings: Sequence[Recording] = (), **context: Any
+    meta: Meta,
+    tests: Iterable[TestResult],
+    recordings: Sequence[Recording] = (),
+    only: Iterable[TestResult] = (),
+    **context: Any,
 ) -> Report:
     """Group the tests' diagnoses into issues, worst first, and return the report."""
     ordered = tuple(sorted(tests, key=lambda test: test.id))
     # the rule modules are imported when there is something to explain
     found = any(test.diagnoses for test in ordered)
     issues = _issues(ordered, all_rules(context.get("rules", ()))) if found else []
-    return Report(meta, tuple(issues), ordered, tuple(recordings), context)
+    alone = tuple(sorted(only, key=lambda test: test.id))
+    return Report(meta, tuple(issues), ordered, tuple(recordings), context, alone)
 
 
 def _issues(tests: Sequence[TestResult], catalogue: Iterable[Rule]) -> list[Issue]:
     groups: dict[Any, list[tuple[TestResult, int]]] = {}
     for test in tests:
         for index, diagnosis in enumerate(test.diagnoses):
-            if diagnosis.primary:
+            if diagnosis.primary and test.allowance(diagnosis) is None:
                 groups.setdefault(_group(diagnosis), []).append((test, index))
     rules: dict[str, Rule] = {}
     for rule in catalogue:

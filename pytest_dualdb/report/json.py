@@ -21,7 +21,7 @@ from pytest_dualdb.recording import (
     state_to_json,
     value_to_json,
 )
-from pytest_dualdb.report import FORMAT_VERSION, Half, Issue, Report, TestResult, without_passwords
+from pytest_dualdb.report import FORMAT_VERSION, Allowance, Half, Issue, Report, TestResult, without_passwords
 from pytest_dualdb.rules import Diagnosis
 
 MAX_ROWS = 50
@@ -66,6 +66,12 @@ def as_dict(report: Report) -> dict[str, Any]:
         "issues": [_issue(issue) for issue in report.issues],
         "tests": [_test(test) for test in report.tests],
     }
+    if report.only:
+        data["only"] = [_test(test) for test in report.only]
+    if report.stale:
+        data["stale_allowances"] = [
+            {"rule": one.rule, "reason": one.reason, "where": one.where} for one in report.stale
+        ]
     if report.recordings:
         data["backends"] = list(meta.backends)
         data["recordings"] = [_masked(recording.to_json()) for recording in report.recordings]
@@ -109,7 +115,7 @@ def _test(test: TestResult) -> dict[str, Any]:
         "reason": without_passwords(test.reason),
         "sqlite": _half(test.sqlite),
         "postgres": _half(test.postgres),
-        "divergences": [_divergence(diagnosis) for diagnosis in test.diagnoses],
+        "divergences": [_divergence(diagnosis, test.allowance(diagnosis)) for diagnosis in test.diagnoses],
     }
 
 
@@ -126,9 +132,9 @@ def _half(half: Half | None) -> dict[str, Any] | None:
     }
 
 
-def _divergence(diagnosis: Diagnosis) -> dict[str, Any]:
+def _divergence(diagnosis: Diagnosis, allowance: Allowance | None) -> dict[str, Any]:
     divergence = diagnosis.divergence
-    return {
+    data: dict[str, Any] = {
         "kind": divergence.kind,
         "severity": diagnosis.severity,
         "rule": diagnosis.rule,
@@ -137,6 +143,9 @@ def _divergence(diagnosis: Diagnosis) -> dict[str, Any]:
         "statement": _pair(divergence),
         "message": without_passwords(divergence.message),
     }
+    if allowance is not None:
+        data["allowed"] = allowance.reason
+    return data
 
 
 def _pair(divergence: Divergence) -> dict[str, Any] | None:

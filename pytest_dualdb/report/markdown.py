@@ -52,6 +52,11 @@ class _Document:
                 for issue in issues:
                     yield from self._issue(issue)
         yield from self._grouped("Not comparable", "Why", self.report.not_comparable)
+        stale: dict[str, tuple[str, ...]] = {}
+        for one in self.report.stale:
+            said = f"{one.rule}: {one.reason}"
+            stale[said] = (*stale.get(said, ()), one.where)
+        yield from self._grouped("Allowances that no longer apply", "What", stale)
         yield from self._grouped("Left open", "What", self.report.leaks)
         yield from self._verdicts()
 
@@ -256,7 +261,9 @@ def _half(half: Half | None) -> str:
 
 
 def _rules(test: TestResult) -> str:
-    found = dict.fromkeys((d.rule, d.severity) for d in test.diagnoses if d.primary)
+    found = dict.fromkeys(
+        (d.rule, d.severity) for d in test.diagnoses if d.primary and test.allowance(d) is None
+    )
     return ", ".join(f"{_code(rule, table=True)} ({severity})" for rule, severity in found)
 
 

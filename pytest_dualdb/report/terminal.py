@@ -8,7 +8,7 @@ its styles.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_dualdb.compare import Divergence
 from pytest_dualdb.report import Issue, Report
@@ -64,10 +64,12 @@ class _Summary:
             self._issue(issue)
         if not self.verbose:
             self._low([issue for issue in self.report.issues if issue.severity == "low"])
-        if self.report.not_comparable or self.report.leaks:
+        marked = self.report.stale or (self.verbose and (self.report.only or self.report.allowed))
+        if self.report.not_comparable or self.report.leaks or marked:
             self._gap()
             self._not_comparable()
             self._leaks()
+            self._marked()
         self._last()
         return self.found
 
@@ -112,7 +114,9 @@ class _Summary:
 
     def _nothing(self) -> None:
         backends = self.report.meta.backends
-        if len(backends) == 1:
+        if self.report.only:
+            text = f"no pair: {_count(len(self.report.only), 'test')} with a mark to run on one backend only"
+        elif len(backends) == 1:
             text = f"no pair: the tests ran on {backends[0]} only; --db=both runs them on both and compares"
         else:
             text = "no pair: no test that uses a database ran on either backend"
@@ -332,7 +336,10 @@ class _Summary:
         reasons = self.report.not_comparable
         if not reasons:
             return
-        label = f"{self.report.count('not-comparable')} not comparable: "
+        self._listed(f"{self.report.count('not-comparable')} not comparable: ", reasons)
+
+    def _listed(self, label: str, reasons: Mapping[str, Sequence[str]]) -> None:
+        """Add tests by what there is to say of them, all of them with ``-v``."""
         blank = " " * len(label)
         groups = list(reasons.items())
         shown = groups if self.verbose or len(groups) <= MAX_REASONS + 1 else groups[:MAX_REASONS]
@@ -349,6 +356,28 @@ class _Summary:
         rest = sum(len(tests) for _, tests in groups[len(shown) :])
         if rest:
             self._add((blank, ""), (f"and {rest} more; -v shows all", ""))
+
+    def _marked(self) -> None:
+        """Add what marks say that no longer holds, and with ``-v`` what they leave out."""
+        stale: dict[str, list[str]] = {}
+        for one in self.report.stale:
+            stale.setdefault(f"{one.rule}: {one.reason}", []).append(one.where)
+        if stale:
+            count = len(self.report.stale)
+            verb = "no longer applies" if count == 1 else "no longer apply"
+            self._listed(f"{_count(count, 'allowance')} {verb}: ", stale)
+        if not self.verbose:
+            return
+        allowed: dict[str, list[str]] = {}
+        for one, tests in self.report.allowed.items():
+            allowed.setdefault(f"{one.rule}: {one.reason}", []).extend(tests)
+        if allowed:
+            self._listed("allowed: ", allowed)
+        if self.report.only:
+            only: dict[str, list[str]] = {}
+            for test in self.report.only:
+                only.setdefault(test.reason, []).append(test.id)
+            self._listed(f"{_count(len(self.report.only), 'test')} on one backend only: ", only)
 
     def _leaks(self) -> None:
         leaks = self.report.leaks

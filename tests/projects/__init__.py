@@ -1,6 +1,6 @@
 """Complete small projects, and how the tests run them: as a user does, in a process of its own.
 
-A run of the same project with the same arguments is made once and shared: tests look at different sides of it.
+A run of one project with the same arguments is made once: tests look at different sides of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).parent
+FASTER = "-p no:hypothesispytest -p no:pytest_postgresql"
+"""Plugins that take longer to import than most inner runs take."""
 SECONDS = 120
 """Longer than any inner run may take."""
 
@@ -56,7 +58,9 @@ class Projects:
         self.postgres = postgres
         self._runs: dict[Any, Run] = {}
 
-    def run(self, name: str, *arguments: str, env: Mapping[str, str] | None = None, server: bool = True) -> Run:
+    def run(
+        self, name: str, *arguments: str, env: Mapping[str, str] | None = None, server: bool = True
+    ) -> Run:
         """Run pytest with a JSON report on the tests' own server; ``server=False`` leaves the server open."""
         key = (name, arguments, tuple((env or {}).items()), server)
         if key not in self._runs:
@@ -87,4 +91,4 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables of an inner run: nothing of the outer run's settings."""
     outer = ("PYTEST_", "DUALDB_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
-    return {**kept, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **(more or {})}
+    return {**kept, "PYTEST_ADDOPTS": FASTER, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", **(more or {})}

@@ -7,7 +7,10 @@ import sqlalchemy
 
 METADATA = sqlalchemy.MetaData()
 MODELS = sqlalchemy.Table(
-    "model", METADATA, sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True), sqlalchemy.Column("name", sqlalchemy.Text)
+    "model",
+    METADATA,
+    sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True),
+    sqlalchemy.Column("name", sqlalchemy.Text),
 )
 
 

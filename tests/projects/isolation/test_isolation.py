@@ -49,7 +49,13 @@ def fresh(db):
             ("table", "audit"), ("table", "child"), ("index", "child_seed"), ("table", "model"), ("view", "names"),
             ("table", "seed"), ("trigger", "seed_audit"),
         ]  # fmt: skip
-        pragmas = {"user_version": 0, "application_id": 0, "foreign_keys": 0, "query_only": 0, "freelist_count": 0}
+        pragmas = {
+            "user_version": 0,
+            "application_id": 0,
+            "foreign_keys": 0,
+            "query_only": 0,
+            "freelist_count": 0,
+        }
         assert {name: db.scalar(f"PRAGMA {name}") for name in pragmas} == pragmas
         assert [row[1] for row in db.fetchall("PRAGMA database_list")] == ["main"]
         # the journal's mode may stay: a pool's connection in WAL mode has to go on working
@@ -70,13 +76,14 @@ def fresh(db):
             "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal": 1,
             "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory'"
             " AND datname = current_database()": 0,
-            "SELECT current_setting('search_path') || current_user": db.scalar("SELECT '\"$user\", public' || session_user"),
+            "SELECT current_setting('search_path') || current_user": db.scalar(
+                "SELECT '\"$user\", public' || session_user"
+            ),
         }.items():
             assert db.scalar(query) == expected, query
     db.connection.rollback()
     db.connection.close()
     db._connection = None
-    yield
 
 
 def on_both(*texts):
@@ -173,7 +180,11 @@ def savepoint(db):
 
 def rolled_back_ids(db):
     for _ in range(3):
-        run(connection := open_own(db), "INSERT INTO seed (name) VALUES ('x')", "INSERT INTO child (seed_id) VALUES (1)")
+        run(
+            connection := open_own(db),
+            "INSERT INTO seed (name) VALUES ('x')",
+            "INSERT INTO child (seed_id) VALUES (1)",
+        )
         connection.rollback()
         connection.close()
 
@@ -319,7 +330,7 @@ def killed_backend(db):
 
 def used_after_its_test(db):
     """Write with whatever connections earlier tests have left."""
-    for leaked in list(LEAKED):
+    for leaked in LEAKED:
         for one in leaked if isinstance(leaked, tuple) else (leaked,):
             with contextlib.suppress(Exception):
                 run(getattr(one, "connection", one), "INSERT INTO seed (name) VALUES ('from before')")
@@ -363,7 +374,10 @@ MESSES = [
 TEXTS = {
     "inserted": ["INSERT INTO seed (name) VALUES ('x')"],
     "seed deleted": ["DELETE FROM child", "DELETE FROM seed WHERE id = 2"],
-    "seed changed": ["UPDATE seed SET name = 'z', amount = 7 WHERE id = 1", "UPDATE model SET name = 'other'"],
+    "seed changed": [
+        "UPDATE seed SET name = 'z', amount = 7 WHERE id = 1",
+        "UPDATE model SET name = 'other'",
+    ],
     "all deleted": ["DELETE FROM child", "DELETE FROM seed", "DELETE FROM model", "DELETE FROM audit"],
     "explicit ids": ["INSERT INTO seed (id, name) VALUES (4, 'x'), (90, 'y')"],
     "table": ["CREATE TABLE more (n INTEGER)", "INSERT INTO more VALUES (1)"],

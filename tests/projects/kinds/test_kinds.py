@@ -38,7 +38,7 @@ def test_error_swallowed(db):
 
 
 def test_error_class(db):
-    with pytest.raises(Exception, match="(?i)integer"):
+    with pytest.raises(Exception, match=r"(?i)integer"):
         db.execute("INSERT INTO exact VALUES (?)", ("many",))
 
 
@@ -56,7 +56,11 @@ def test_order_cut(db):
 
 def test_order_not_asked_for(db):
     # the planner of one side sorts to find the distinct ones
-    rows = "SELECT 'b' AS x UNION ALL SELECT 'a'" if db.backend == "sqlite" else "SELECT 'a' AS x UNION ALL SELECT 'b'"
+    rows = (
+        "SELECT 'b' AS x UNION ALL SELECT 'a'"
+        if db.backend == "sqlite"
+        else "SELECT 'a' AS x UNION ALL SELECT 'b'"
+    )
     cursor = db.connection.cursor()
     cursor.execute(rows)
     cursor.fetchall()

@@ -67,17 +67,30 @@ def test_life_of_a_row(app):
 
 
 def test_insert_of_several_rows(app):
-    app.run("INSERT INTO product (sku, title, price) VALUES (?, ?, ?), (?, ?, ?)", "d1", "chair", 4000, "d2", "shelf", 6000)
-    app.run("INSERT INTO product (sku, title, price) SELECT sku || 'x', title, price * 2 FROM product WHERE price > ?", 5000)
+    app.run(
+        "INSERT INTO product (sku, title, price) VALUES (?, ?, ?), (?, ?, ?)",
+        "d1",
+        "chair",
+        4000,
+        "d2",
+        "shelf",
+        6000,
+    )
+    app.run(
+        "INSERT INTO product (sku, title, price) SELECT sku || 'x', title, price * 2 FROM product WHERE price > ?",
+        5000,
+    )
     app.commit()
     assert app.value("SELECT count(*) FROM product") == 9
     app.dicts("SELECT sku, title, price, worth FROM product ORDER BY sku")
-    assert app.run("DELETE FROM product WHERE sku LIKE '%x'").rowcount == 2
+    assert app.run("DELETE FROM product WHERE sku LIKE ?", "%x").rowcount == 2
     app.commit()
 
 
 def test_returning(app):
-    assert app.rows("UPDATE product SET price = price + 1 WHERE sku = ? RETURNING sku, price", "a1") == [("a1", 6)]
+    assert app.rows("UPDATE product SET price = price + 1 WHERE sku = ? RETURNING sku, price", "a1") == [
+        ("a1", 6)
+    ]
     assert app.rows("DELETE FROM product WHERE sku = ? RETURNING title", "c1") == [("ink",)]
     assert app.rows("DELETE FROM product WHERE sku = ? RETURNING title", "nothing") == []
     app.commit()
@@ -100,8 +113,12 @@ def test_upserts(app):
 
 
 def test_cascade_and_set_null(app):
-    order = app.value("INSERT INTO purchase (number, buyer, placed) VALUES (?, ?, ?) RETURNING id", "1", "ada", "2024-01-01")
-    app.many("INSERT INTO line (purchase_id, sku, quantity) VALUES (?, ?, ?)", [(order, "a1", 2), (order, "a2", 1)])
+    order = app.value(
+        "INSERT INTO purchase (number, buyer, placed) VALUES (?, ?, ?) RETURNING id", "1", "ada", "2024-01-01"
+    )
+    app.many(
+        "INSERT INTO line (purchase_id, sku, quantity) VALUES (?, ?, ?)", [(order, "a1", 2), (order, "a2", 1)]
+    )
     app.commit()
     assert app.value("SELECT count(*) FROM line") == 2
     app.rows(
@@ -129,7 +146,13 @@ def test_cascade_and_set_null(app):
     ],
 )
 def test_refused(app, sql, params):
-    app.run("INSERT INTO purchase (id, number, buyer, placed) VALUES (?, ?, ?, ?)", 500, "500", "ada", "2024-01-01")
+    app.run(
+        "INSERT INTO purchase (id, number, buyer, placed) VALUES (?, ?, ?, ?)",
+        500,
+        "500",
+        "ada",
+        "2024-01-01",
+    )
     app.run("INSERT INTO line (purchase_id, sku, quantity) VALUES (?, ?, ?)", 500, "a1", 1)
     app.commit()
     with pytest.raises(Exception, match=r"(?i)constraint|violates"):
@@ -151,14 +174,19 @@ def test_refused_and_gone_on(app):
             app.run("ROLLBACK TO SAVEPOINT one")
         app.run("RELEASE SAVEPOINT one")
     app.commit()
-    assert app.rows("SELECT id, name FROM department WHERE id >= 20 ORDER BY id") == [(20, "twenty"), (22, "new")]
+    assert app.rows("SELECT id, name FROM department WHERE id >= 20 ORDER BY id") == [
+        (20, "twenty"),
+        (22, "new"),
+    ]
 
 
 def test_gaps_after_refused_rows(app):
     ids = []
     for name, salary in (("a", 1), ("b", -1), ("c", 3), ("d", -4), ("e", 5)):
         try:
-            ids.append(app.value("INSERT INTO employee (name, salary) VALUES (?, ?) RETURNING id", name, salary))
+            ids.append(
+                app.value("INSERT INTO employee (name, salary) VALUES (?, ?) RETURNING id", name, salary)
+            )
             app.commit()
         except Exception:
             app.rollback()
@@ -203,7 +231,10 @@ def test_triggers(app):
 
 
 def test_batch_in_one_transaction(app):
-    app.many("INSERT INTO department (id, name, parent_id) VALUES (?, ?, ?)", [(n, f"team {n:03}", 1) for n in range(100, 200)])
+    app.many(
+        "INSERT INTO department (id, name, parent_id) VALUES (?, ?, ?)",
+        [(n, f"team {n:03}", 1) for n in range(100, 200)],
+    )
     app.commit()
     assert app.value("SELECT count(*) FROM department") == 105
     page, last = 0, 0
@@ -255,7 +286,9 @@ def test_rows_by_name(db):
         cursor = app.connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
     cursor.execute("SELECT name, salary FROM employee WHERE salary > 700 ORDER BY id")
     assert [row["name"] for row in cursor.fetchall()] == ["ada", "grace", "edith"]
-    cursor.execute("SELECT d.id AS id, count(e.id) AS people FROM department d LEFT JOIN employee e ON e.department_id = d.id GROUP BY d.id ORDER BY d.id")
+    cursor.execute(
+        "SELECT d.id AS id, count(e.id) AS people FROM department d LEFT JOIN employee e ON e.department_id = d.id GROUP BY d.id ORDER BY d.id"
+    )
     db.observe("people", {row["id"]: row["people"] for row in cursor})
 
 
@@ -331,7 +364,22 @@ def test_tables_of_its_own(app):
     app.commit()
 
 
-TEXTS = ["", " ", "é", "e\u0301", "ß", "İ", "日本語", "\U0001f469\u200d\U0001f4bb", "a\tb\nc", "'\"`", "%s ?", "\\", "x" * 5000, "null"]
+TEXTS = [
+    "",
+    " ",
+    "é",
+    "e\u0301",
+    "ß",
+    "İ",
+    "日本語",
+    "\U0001f469\u200d\U0001f4bb",
+    "a\tb\nc",
+    "'\"`",
+    "%s ?",
+    "\\",
+    "x" * 5000,
+    "null",
+]
 
 
 @pytest.mark.parametrize("start", range(0, len(TEXTS), 7))

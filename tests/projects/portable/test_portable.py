@@ -129,7 +129,11 @@ def test_aggregates(db):
         "SELECT c.name, count(i.id), coalesce(sum(i.total), 0) FROM customer c LEFT JOIN invoice i ON i.customer_id = c.id"
         " GROUP BY c.id, c.name HAVING count(i.id) < 5 ORDER BY c.name"
     )
-    assert [(name, count, int(total)) for name, count, total in rows] == [("Ada", 2, 30), ("Grace", 1, 5), ("Kay", 0, 0)]
+    assert [(name, count, int(total)) for name, count, total in rows] == [
+        ("Ada", 2, 30),
+        ("Grace", 1, 5),
+        ("Kay", 0, 0),
+    ]
     db.fetchone("SELECT min(total), max(total), count(*), count(DISTINCT customer_id) FROM invoice")
 
 
@@ -148,7 +152,11 @@ def test_joins_and_subqueries(db):
 def test_window_functions(db):
     with db.transaction():
         pay(db, add(db, "Ada"), *map(Decimal, (5, 7, 9)))
-    assert db.fetchall("SELECT id, row_number() OVER (ORDER BY total DESC) FROM invoice ORDER BY id") == [(1, 3), (2, 2), (3, 1)]
+    assert db.fetchall("SELECT id, row_number() OVER (ORDER BY total DESC) FROM invoice ORDER BY id") == [
+        (1, 3),
+        (2, 2),
+        (3, 1),
+    ]
 
 
 def test_savepoints(db):
@@ -170,7 +178,9 @@ def test_ids_after_a_rollback(db):
         number = add(db, "Ada")
         pay(db, number, Decimal(5))
     db.fetchall("SELECT id, name FROM customer ORDER BY id")
-    db.fetchall("SELECT c.id, i.customer_id, i.total FROM customer c JOIN invoice i ON i.customer_id = c.id ORDER BY i.id")
+    db.fetchall(
+        "SELECT c.id, i.customer_id, i.total FROM customer c JOIN invoice i ON i.customer_id = c.id ORDER BY i.id"
+    )
 
 
 def test_constraint_violations(db):
@@ -209,7 +219,10 @@ def test_pages(db):
         for name in "edcba":
             add(db, name)
     pages = [
-        [row[0] for row in db.fetchall("SELECT name FROM customer ORDER BY name, id LIMIT ? OFFSET ?", (2, start))]
+        [
+            row[0]
+            for row in db.fetchall("SELECT name FROM customer ORDER BY name, id LIMIT ? OFFSET ?", (2, start))
+        ]
         for start in (0, 2, 4)
     ]
     assert pages == [["a", "b"], ["c", "d"], ["e"]]
@@ -219,7 +232,9 @@ def test_threads(db):
     def work(number):
         connection = db.connect()
         cursor = connection.cursor()
-        cursor.execute(f"INSERT INTO stock VALUES ({db.placeholder}, {db.placeholder})", (f"t{number}", number))
+        cursor.execute(
+            f"INSERT INTO stock VALUES ({db.placeholder}, {db.placeholder})", (f"t{number}", number)
+        )
         connection.commit()
         cursor.execute(f"SELECT quantity FROM stock WHERE sku = {db.placeholder}", (f"t{number}",))
         assert cursor.fetchone() == (number,)
@@ -239,7 +254,10 @@ def test_dialect_functions(db):
     mark = functions.concat("name", "'!'")
     assert db.scalar(f"SELECT {mark} FROM customer") == "Ada!"
     assert db.scalar(f"SELECT {functions.substring('name', 1, 2)} FROM customer") == "Ad"
-    assert db.scalar(f"SELECT count(*) FROM customer WHERE {functions.ilike('name', chr(39) + 'a%' + chr(39))}") == 1
+    assert (
+        db.scalar(f"SELECT count(*) FROM customer WHERE {functions.ilike('name', chr(39) + 'a%' + chr(39))}")
+        == 1
+    )
 
 
 def test_rows_without_an_order(db):

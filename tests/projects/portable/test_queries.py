@@ -172,7 +172,10 @@ PARAMETERS = [
     ("SELECT name FROM employee WHERE id = ?", (1,)),
     ("SELECT name FROM employee WHERE name = ? AND salary > ?", ("ada", 100)),
     ("SELECT name FROM employee WHERE name IN (?, ?, ?) ORDER BY name", ("ada", "kay", "x")),
-    ("SELECT name FROM employee WHERE salary = :low OR salary = :high ORDER BY name", {"low": 500, "high": 900}),
+    (
+        "SELECT name FROM employee WHERE salary = :low OR salary = :high ORDER BY name",
+        {"low": 500, "high": 900},
+    ),
     ("SELECT name FROM employee WHERE lower(name) LIKE ? ORDER BY name", ("%a%",)),
     ("SELECT name FROM employee WHERE rating > ? ORDER BY name", (3.9,)),
     ("SELECT name FROM employee WHERE hired BETWEEN ? AND ? ORDER BY name", ("2020-01-01", "2021-12-31")),

@@ -20,7 +20,8 @@ def log_in(db, owner, **values):
     columns = {"token": token, "owner": owner, **values}
     with db.transaction():
         db.execute(
-            f"INSERT INTO login ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", tuple(columns.values())
+            f"INSERT INTO login ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+            tuple(columns.values()),
         )
     return token
 
@@ -29,7 +30,8 @@ def publish(db, kind, payload, **values):
     columns = {"id": str(uuid.uuid4()), "kind": kind, "payload": json.dumps(payload), **values}
     with db.transaction():
         db.execute(
-            f"INSERT INTO event ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", tuple(columns.values())
+            f"INSERT INTO event ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+            tuple(columns.values()),
         )
     return columns["id"]
 
@@ -77,7 +79,11 @@ def test_duration_in_milliseconds(db):
 
 
 def test_payload_with_ids_and_times(db):
-    order = {"order": str(uuid.uuid4()), "at": utc().isoformat(), "lines": [{"sku": "a1", "token": secrets.token_hex(8)}]}
+    order = {
+        "order": str(uuid.uuid4()),
+        "at": utc().isoformat(),
+        "lines": [{"sku": "a1", "token": secrets.token_hex(8)}],
+    }
     number = publish(db, "ordered", order, at=utc().isoformat())
     found = db.fetchone("SELECT payload, at FROM event WHERE id = ?", (number,))
     assert json.loads(found[0]) == order
@@ -144,7 +150,10 @@ def test_expiry(db):
         log_in(db, f"ada{days}", expires=(utc() + datetime.timedelta(days=days)).isoformat())
     assert db.scalar("SELECT count(*) FROM login WHERE expires > ?", (utc().isoformat(),)) == 2
     with db.transaction():
-        db.execute("UPDATE login SET expires = ? WHERE owner = ?", ((utc() - datetime.timedelta(minutes=5)).isoformat(), "ada1"))
+        db.execute(
+            "UPDATE login SET expires = ? WHERE owner = ?",
+            ((utc() - datetime.timedelta(minutes=5)).isoformat(), "ada1"),
+        )
         assert db.execute("DELETE FROM login WHERE expires <= ?", (utc().isoformat(),)).rowcount == 1
     db.fetchall("SELECT owner, expires FROM login ORDER BY owner")
 
@@ -171,7 +180,12 @@ def test_signed_value(db):
 
 def test_random_choice(db):
     for number in range(5):
-        publish(db, random.choice(["red", "green", "blue"]), {"n": number}, etag=f"file-{random.randint(0, 10**9)}.txt")
+        publish(
+            db,
+            random.choice(["red", "green", "blue"]),
+            {"n": number},
+            etag=f"file-{random.randint(0, 10**9)}.txt",
+        )
     db.fetchall("SELECT kind, etag FROM event ORDER BY payload")
     assert db.scalar("SELECT count(*) FROM event") == 5
 
@@ -199,7 +213,8 @@ def test_number_with_date_and_random_part(db):
     number = f"INV-{utc():%Y%m%d}-{secrets.token_hex(3).upper()}"
     with db.transaction():
         made = db.scalar(
-            "INSERT INTO purchase (number, buyer, placed) VALUES (?, ?, ?) RETURNING id", (number, "ada", utc().date().isoformat())
+            "INSERT INTO purchase (number, buyer, placed) VALUES (?, ?, ?) RETURNING id",
+            (number, "ada", utc().date().isoformat()),
         )
     assert db.fetchone("SELECT id, number FROM purchase WHERE id = ?", (made,)) == (made, number)
     assert db.scalar("SELECT number FROM purchase WHERE number LIKE ?", (number[:12] + "%",)) == number
@@ -211,7 +226,10 @@ def test_many_random_rows(db, count):
     with db.transaction():
         db.executemany(
             "INSERT INTO login (token, owner, expires, seconds) VALUES (?, ?, ?, ?)",
-            [(secrets.token_hex(16), f"user{number:02}", utc().isoformat(), random.random()) for number in range(count)],
+            [
+                (secrets.token_hex(16), f"user{number:02}", utc().isoformat(), random.random())
+                for number in range(count)
+            ],
         )
     db.fetchall("SELECT owner, token, seconds FROM login ORDER BY owner")
     db.fetchall("SELECT token FROM login")

@@ -35,12 +35,18 @@ class Person(Base):
     active: orm.Mapped[bool] = orm.mapped_column(default=True)
     born: orm.Mapped[datetime.date | None]
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(server_default=sa.func.now())
-    changed: orm.Mapped[datetime.datetime | None] = orm.mapped_column(onupdate=lambda: datetime.datetime.now())
+    changed: orm.Mapped[datetime.datetime | None] = orm.mapped_column(
+        onupdate=lambda: datetime.datetime.now()
+    )
     settings: orm.Mapped[dict] = orm.mapped_column(sa.JSON, default=dict)
     photo: orm.Mapped[bytes | None]
     state: orm.Mapped[State] = orm.mapped_column(default=State.open)
-    tasks: orm.Mapped[list[Task]] = orm.relationship(back_populates="owner", cascade="all, delete-orphan", order_by="Task.id")
-    clubs: orm.Mapped[list[Club]] = orm.relationship(secondary=membership, back_populates="people", order_by="Club.name")
+    tasks: orm.Mapped[list[Task]] = orm.relationship(
+        back_populates="owner", cascade="all, delete-orphan", order_by="Task.id"
+    )
+    clubs: orm.Mapped[list[Club]] = orm.relationship(
+        secondary=membership, back_populates="people", order_by="Club.name"
+    )
 
 
 class Task(Base):
@@ -104,35 +110,56 @@ def test_session(people):
 
 def test_values(people):
     with orm.Session(people) as session:
-        session.execute(sa.select(Person.key, Person.active, Person.born, Person.created, Person.state).order_by(Person.id)).all()
+        session.execute(
+            sa.select(Person.key, Person.active, Person.born, Person.created, Person.state).order_by(
+                Person.id
+            )
+        ).all()
         session.execute(sa.select(Task.cost, Task.hours, Task.length).order_by(Task.id)).all()
         key = session.scalar(sa.select(Person.key).where(Person.name == "kay"))
         assert session.scalars(sa.select(Person).where(Person.key == key)).one().name == "kay"
-        session.execute(sa.update(Person).where(Person.name == "kay").values(active=False, state=State.closed))
+        session.execute(
+            sa.update(Person).where(Person.name == "kay").values(active=False, state=State.closed)
+        )
         assert session.scalar(sa.select(sa.func.count(Person.id)).where(Person.active.is_(False))) == 1
         session.scalars(sa.select(Person.name).where(Person.state == State.closed)).all()
-        session.scalars(sa.select(Person.name).where(Person.born > datetime.date(1900, 1, 1)).order_by(Person.name)).all()
+        session.scalars(
+            sa.select(Person.name).where(Person.born > datetime.date(1900, 1, 1)).order_by(Person.name)
+        ).all()
         session.commit()
 
 
 def test_queries(people):
     with orm.Session(people) as session:
         for query in (
-            sa.select(Person.name, sa.func.count(Task.id), sa.func.sum(Task.cost)).join(Task).group_by(Person.name).order_by(Person.name),
+            sa.select(Person.name, sa.func.count(Task.id), sa.func.sum(Task.cost))
+            .join(Task)
+            .group_by(Person.name)
+            .order_by(Person.name),
             sa.select(Person.name).where(Person.tasks.any(Task.hours > 0.5)).order_by(Person.name),
             sa.select(Person.name).where(~Person.tasks.any(Task.title.contains("ada"))).order_by(Person.name),
             sa.select(Task.title).where(Task.title.ilike("%A 1%")).order_by(Task.title),
-            sa.select(Task.title).where(Task.title.startswith("kay"), Task.cost.between(1, 3)).order_by(Task.title),
+            sa.select(Task.title)
+            .where(Task.title.startswith("kay"), Task.cost.between(1, 3))
+            .order_by(Task.title),
             sa.select(Person.name).where(Person.id.in_([1, 3])).order_by(Person.id.desc()),
             sa.select(Person.name).where(Person.id.not_in([])).order_by(Person.id),
-            sa.select(Person.name, sa.case((Person.born < datetime.date(1900, 1, 1), "old"), else_="new")).order_by(Person.id),
-            sa.select(Person.name, sa.func.row_number().over(order_by=Person.name.desc())).order_by(Person.id),
+            sa.select(
+                Person.name, sa.case((Person.born < datetime.date(1900, 1, 1), "old"), else_="new")
+            ).order_by(Person.id),
+            sa.select(Person.name, sa.func.row_number().over(order_by=Person.name.desc())).order_by(
+                Person.id
+            ),
             sa.select(sa.func.coalesce(sa.func.max(Task.hours), 0)).where(Task.title == "none"),
             sa.select(Person.name).union(sa.select(Task.title)).order_by("name"),
             sa.select(Task.title).order_by(Task.owner_id, Task.id.desc()).limit(4).offset(2),
-            sa.select(Person.name, Task.title).outerjoin(Task, sa.and_(Task.owner_id == Person.id, Task.hours > 0.6)).order_by(Person.id, Task.id),
+            sa.select(Person.name, Task.title)
+            .outerjoin(Task, sa.and_(Task.owner_id == Person.id, Task.hours > 0.6))
+            .order_by(Person.id, Task.id),
             sa.select(sa.func.count(sa.distinct(Task.hours))),
-            sa.select(Person.name + "!", sa.func.length(Person.name), sa.func.upper(Person.name)).order_by(Person.id),
+            sa.select(Person.name + "!", sa.func.length(Person.name), sa.func.upper(Person.name)).order_by(
+                Person.id
+            ),
             sa.select(sa.exists().where(Person.name == "grace")),
             sa.select(Person.photo, Person.changed, Person.settings).order_by(Person.id),
             sa.select(sa.extract("year", Person.born)).order_by(Person.id),
@@ -148,7 +175,11 @@ def test_queries(people):
 @pytest.mark.parametrize("option", [orm.joinedload, orm.selectinload, orm.subqueryload, orm.lazyload])
 def test_loading(people, option):
     with orm.Session(people) as session:
-        found = session.scalars(sa.select(Person).options(option(Person.tasks)).order_by(Person.id)).unique().all()
+        found = (
+            session.scalars(sa.select(Person).options(option(Person.tasks)).order_by(Person.id))
+            .unique()
+            .all()
+        )
         assert [[task.title[-1] for task in person.tasks] for person in found] == [["1", "2", "3"]] * 3
 
 
@@ -161,7 +192,12 @@ def test_many_to_many(people):
         assert [club.name for club in ada.clubs] == ["chess", "go"]
         ada.clubs.remove(go)
         session.commit()
-        session.execute(sa.select(Club.name, sa.func.count(membership.c.person_id)).outerjoin(membership).group_by(Club.name).order_by(Club.name)).all()
+        session.execute(
+            sa.select(Club.name, sa.func.count(membership.c.person_id))
+            .outerjoin(membership)
+            .group_by(Club.name)
+            .order_by(Club.name)
+        ).all()
 
 
 def test_refused_and_nested(people):
@@ -208,7 +244,9 @@ def test_core(engine):
         assert connection.execute(sa.insert(club).values(name="e").returning(club.c.id)).scalar_one() > 0
         connection.rollback()
         connection.execute(sa.text("SELECT name FROM club WHERE name = :name"), {"name": "b"}).all()
-        connection.execute(sa.text("SELECT count(*) FROM club WHERE name IN (:a, :b)"), {"a": "b", "b": "x"}).scalar()
+        connection.execute(
+            sa.text("SELECT count(*) FROM club WHERE name IN (:a, :b)"), {"a": "b", "b": "x"}
+        ).scalar()
         result = connection.execute(sa.select(club.c.name).order_by(club.c.id).execution_options(yield_per=1))
         assert [row.name for row in result.partitions().__next__()] == ["b"]
 

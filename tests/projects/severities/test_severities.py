@@ -2,7 +2,9 @@
 
 
 def prepare(db):
-    db.executescript("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, 'Ada'), (2, 'alan');")
+    db.executescript(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, 'Ada'), (2, 'alan');"
+    )
 
 
 def test_low(db):
