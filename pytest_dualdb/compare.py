@@ -26,6 +26,7 @@ from pytest_dualdb.recording import (
     Recording,
     Statement,
     TableState,
+    row_values,
 )
 from pytest_dualdb.values import Equality, SameValue, instant, loose_key, same_type, same_value
 
@@ -169,6 +170,12 @@ def _identity(statement: Statement) -> tuple[Any, str]:
     return _key(statement), repr(_positional(statement))
 
 
+def _answered(statement: Statement) -> tuple[Any, ...]:
+    """Return the identity of a statement with what it gave: the same id may be of another row."""
+    first = repr(row_values(statement.rows[0])) if statement.rows else ""
+    return (*_identity(statement), statement.error is None, len(statement.rows), first)
+
+
 def _by_thread(statements: Sequence[Statement]) -> list[list[Statement]]:
     threads: dict[int, list[Statement]] = {}
     for statement in statements:
@@ -185,7 +192,14 @@ def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
         left, right = ([s for s in side if s.error or _key(s) not in batched] for side in (left, right))
         keys = [_key(s) for s in left], [_key(s) for s in right]
     own, others = ([s for s in side if s.kind not in _ENDS] for side in (left, right))
-    return _with_ends(_matched(own, others, (_identity, _key)), left, right)
+    counts = Counter(map(_key, own)), Counter(map(_key, others))
+
+    def first(statement: Statement) -> tuple[Any, ...]:
+        # which round of a loop only one half made is seen by what it asked and was told
+        key = _key(statement)
+        return key if counts[0][key] == counts[1][key] else _answered(statement)
+
+    return _with_ends(_matched(own, others, (first, _key)), left, right)
 
 
 _ENDS = frozenset({"commit", "rollback"})
@@ -412,15 +426,19 @@ class _Comparison:
         sets = [_sets(statement) for statement in (left, right)]
         if list(map(len, sets[0])) != list(map(len, sets[1])):
             return
-        names = syntax.parameter_columns(left.sql, "sqlite") if sets[0] else ()
         for first, second in zip(*sets, strict=True):
             for index, (one, other) in enumerate(zip(first, second, strict=True)):
-                if "type" not in self.told or self.told & _LOUD or self.equality.of_run(one, other):
+                if one is other or (type(one) is type(other) and one == other):
+                    continue
+                of_run = self.equality.of_run(one, other)
+                if of_run or "type" not in self.told or self.told & _LOUD or not isinstance(one, str):
                     self.equality.learn(one, other)
-                column = names[index] if index < len(names) else ""
                 number = isinstance(one, int | float | Decimal)
-                if column and not self.told - ({"type"} if number else set()) and not self._is_key(column):
-                    self.equality.learn_for(column, one, other)
+                if of_run or self.told - ({"type"} if number else set()):
+                    continue
+                column = syntax.parameter_columns(left.sql, "sqlite")[index : index + 1]
+                if column and column[0] and not self._is_key(column[0]):
+                    self.equality.learn_for(column[0], one, other)
 
     def _is_key(self, column: str) -> bool:
         """Return whether a column of that name is a key somewhere: numbers in it come from the database."""

@@ -507,10 +507,10 @@ class Controller:
             _complain(self.config, f"pytest_dualdb_report failed: {type(error).__name__}: {error}")
             session.exitstatus = exitstatus or pytest.ExitCode.INTERNAL_ERROR
         worst, limit = self._report.worst, self.settings.fail_on
-        if exitstatus == pytest.ExitCode.OK and worst is not None and limit != "never":
-            levels = config.FAIL_ON
-            if levels.index(worst) <= levels.index(limit):
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reached = worst is not None and limit != "never"
+        reached = reached and config.FAIL_ON.index(worst or limit) <= config.FAIL_ON.index(limit)
+        if exitstatus == pytest.ExitCode.OK and (reached or self._session.undecided):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _build(self) -> Report:
         import sqlite3

@@ -46,6 +46,8 @@ class Session:
         self._rules = tuple(rules)
         self._same_value = same_value
         self._open: dict[str, Recording] = {}
+        self.undecided: list[str] = []
+        """Tests whose comparison failed: nothing is known of them, so the run must not pass for them."""
         self._started = time.time()
 
     def add(self, recording: Recording) -> TestResult | None:
@@ -69,6 +71,7 @@ class Session:
             result = self.judge(pair["sqlite"], pair["postgres"])
         except Exception as error:  # of ours or of the user's hook: it must not take the run down, nor hide
             result = _undecided(pair["sqlite"], pair["postgres"], error)
+            self.undecided.append(result.id)
         self.tests[result.id] = result
         return result
 

@@ -162,7 +162,7 @@ def _position(term: Any, tree: Any, columns: tuple[str, ...], exp: Any) -> int |
     return None
 
 
-@functools.lru_cache(maxsize=1024)
+@_remembered
 def sources(sql: str, backend: Backend, column: int) -> frozenset[str]:
     """Return the lower-case names of the table columns that a result column is computed from."""
     trees = parse(sql, backend)
@@ -174,7 +174,7 @@ def sources(sql: str, backend: Backend, column: int) -> frozenset[str]:
     return frozenset(found.name.lower() for found in selected[column].find_all(exp.Column))
 
 
-@functools.lru_cache(maxsize=1024)
+@_remembered
 def parameter_columns(sql: str, backend: Backend) -> tuple[str, ...]:
     """Return for each placeholder the column that an INSERT or UPDATE writes it to, empty for any other."""
     if verb(sql) not in WRITES:
@@ -207,11 +207,17 @@ _TABLE_WORD = re.compile(
 )
 
 
+_OTHER_FROM = re.compile(
+    r"\bextract\s*\(\s*'?\w+'?\s+from\b|\bdistinct\s+from\b|\b(?:trim|substring|overlay)\s*\([^()]*?\sfrom\b", re.I
+)
+"""FROM where it names no table."""
+
+
 @_remembered
 def tables(sql: str) -> frozenset[str]:
     """Return the lower-case names that the statement uses as tables, as far as the text tells."""
     names = set()
-    for match in _TABLE_WORD.finditer(sql):
+    for match in _TABLE_WORD.finditer(_OTHER_FROM.sub(" ", sql)):
         name = match[1].rpartition(".")[2].strip().strip('"`[]').lower()
         if name not in {"select", "set", "only", "if", "not"}:
             names.add(name)

@@ -148,7 +148,10 @@ def loose_key(value: Any) -> Hashable:
         if _is_nan(value):
             return ("n", "nan")
         number = _as_float(value)
-        return ("n", f"{number + 0.0:.11g}" if abs(number) < 1e15 else str(value))
+        if abs(number) < 1e15:
+            return ("n", f"{number + 0.0:.11g}")
+        # an int, a float and a Decimal of this size are written in three ways
+        return ("n", str(int(value) if abs(number) < 1e300 and value == int(value) else value))
     moment = instant(value)
     if moment is not None:
         return ("t", moment)
@@ -251,13 +254,15 @@ class Equality:
                         self.learn(one, other)
 
     def of_run(self, left: Any, right: Any) -> bool:
-        """Return whether the two look like values of the run by themselves: random, times of it, long floats."""
+        """Return whether two different values look like ones of the run by themselves: random, or times of it."""
         if isinstance(left, str) and isinstance(right, str):
             mark = self.mark()
             same = self._same_text(left, right)
             self.forget(mark)
             return same
-        return not isinstance(left, str) and not isinstance(right, str)
+        if isinstance(left, uuid.UUID | bytes):
+            return type(left) is type(right)
+        return self._same_time(left, right)
 
     def learn_for(self, column: str, left: Any, right: Any) -> None:
         """Learn a pair of parameters that differ though both halves had seen the same, for one column."""

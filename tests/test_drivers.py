@@ -302,13 +302,22 @@ def deferred(connect: Any) -> Any:
 
 @pytest.mark.parametrize("name", SQLITE_SNIPPETS)
 def test_sqlite_behaves_as_the_native_driver(sqlite: Half, name: str) -> None:
+    opened: list[Any] = []
+
     def native(*args: Any, **kwargs: Any) -> Any:
-        return sqlite_recorder.native_connect(":memory:", *args, **kwargs)
+        opened.append(sqlite_recorder.native_connect(":memory:", *args, **kwargs))
+        return opened[-1]
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        return sqlite3.connect(":memory:", *args, **kwargs)
+        opened.append(sqlite3.connect(":memory:", *args, **kwargs))
+        return opened[-1]
 
-    assert outcome(SQLITE_SNIPPETS[name], recorded) == outcome(SQLITE_SNIPPETS[name], native)
+    try:
+        assert outcome(SQLITE_SNIPPETS[name], recorded) == outcome(SQLITE_SNIPPETS[name], native)
+    finally:
+        for connection in opened:
+            if isinstance(connection, sqlite3.Connection):
+                connection.close()
 
 
 def cursor_facts(connect: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from projects import Projects, Run
 
+from pytest_dualdb import syntax
 from pytest_dualdb.compare import align, compare
 from pytest_dualdb.recording import BACKENDS, Failure, Recording, Site, Statement, TableState
 from pytest_dualdb.values import Equality, loose_key, same_value
@@ -264,3 +265,14 @@ def test_a_batch_more_leaves_the_others_where_they_are() -> None:
     reads = [sent(READ + " WHERE b = ?", (n,), [(n,)]) for n in range(4)]
     assert compared(reads, reads[1:]) == [("statements", "low")]
     assert compared(reads[1:], reads) == [("statements", "low")]
+
+
+def test_from_without_a_table() -> None:
+    sql = "SELECT EXTRACT(year FROM p.born), trim(BOTH FROM p.name), substring(p.a from 2) FROM p WHERE p.a IS DISTINCT FROM p.b"
+    assert syntax.tables(sql) == {"p"}
+
+
+def test_a_branch_of_one_half_leaves_the_keys_of_the_others_apart() -> None:
+    left = [sent("PRAGMA foreign_keys=ON", None, line=9), *(sent(READ + " WHERE id = ?", (n,), [(n,)]) for n in (1, 2, 3))]
+    right = [sent(READ + " WHERE id = ?", (n,), [(m,)]) for n, m in ((1, 1), (3, 2), (5, 3))]
+    assert compared(left, right) == []

@@ -482,7 +482,8 @@ def test_call_sites_are_the_lines_that_wrote_the_statement(either: Half) -> None
 
 
 def in_thread(db: Database) -> None:
-    db.connect().cursor().execute("SELECT 'thread'")  # site: thread
+    with contextlib.closing(db.connect()) as connection:
+        connection.cursor().execute("SELECT 'thread'")  # site: thread
 
 
 def test_call_sites_through_libraries(either: Half) -> None:
@@ -569,7 +570,8 @@ def test_a_mock_in_the_place_of_connect_keeps_working(sqlite: Half) -> None:
         mock.return_value.execute.return_value.fetchall.return_value = [("mocked",)]
         assert sqlite3.connect("anything").execute("SELECT 1").fetchall() == [("mocked",)]
     assert statements(sqlite) == []
-    sqlite3.connect(sqlite.database.path).execute(QUERY)
+    with contextlib.closing(sqlite3.connect(sqlite.database.path)) as connection:
+        connection.execute(QUERY)
     assert only(sqlite).sql == QUERY
 
 
@@ -602,7 +604,7 @@ def test_statements_for_another_database_are_kept_apart(worker: Worker, tmp_path
         other = sqlite3.connect(tmp_path / "other.sqlite3")
         other.execute("CREATE TABLE t (n)")
         other.close()
-        with sqlite3.connect(":memory:") as memory:
+        with contextlib.closing(sqlite3.connect(":memory:")) as memory, memory:
             memory.execute("SELECT 1")
         made.database.scalar("SELECT 1")
     assert [s.sql for s in statements(made)] == ["SELECT 1"]

@@ -586,15 +586,11 @@ def test_long_values_are_cut_around_what_differs() -> None:
 
 
 def test_values_that_print_alike_show_their_types() -> None:
-    class Loud(str):
-        __slots__ = ()
+    class Loud:
+        def __repr__(self) -> str:
+            return "'a'"
 
-        def __eq__(self, other: object) -> bool:
-            return False
-
-        __hash__ = str.__hash__
-
-    text = shown(pair_of_rows("a", Loud("a")), 80)
+    text = shown(pair_of_rows("a", Loud()), 80)
     assert "'a' (str)" in text
     assert "'a' (Loud)" in text
 

@@ -470,3 +470,9 @@ def test_no_text_makes_the_comparison_fail(text: str) -> None:
     for value in (1, 1.5, datetime.date(2024, 1, 1), uuid.UUID(int=1), [1], {"a": 1}, b"a", None, True):
         assert same_value(text, value) in (True, False)
         loose_key(text)
+
+
+@pytest.mark.parametrize("number", [10**15, -(10**15), 10**18, 2**53])
+def test_large_numbers_have_one_key_in_every_type(number: int) -> None:
+    forms = (number, float(number), Decimal(number), Decimal(number).normalize())
+    assert len({loose_key(form) for form in forms}) == 1
