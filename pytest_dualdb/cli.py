@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_dualdb.rules import Rule
     from pytest_dualdb.server import Server
 
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 fine, 1 a problem was found, 2 wrong usage."""
     for stream in (sys.stdout, sys.stderr):
@@ -98,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("-v", "--verbose", action="count", default=0, help="show details of every issue")
     explain = command("explain", _explain, "list the rules, or say what one means and what to write instead")
     explain.add_argument("rule", nargs="?", metavar="RULE", help="such as like-case")
-    explain.add_argument("--pages", type=Path, metavar="FOLDER", help="write the whole catalogue as Markdown there")
+    explain.add_argument(
+        "--pages", type=Path, metavar="FOLDER", help="write the whole catalogue as Markdown there"
+    )
     return parser
 
 
@@ -469,7 +472,9 @@ def _write_pages(folder: Path) -> int:
         for name, text in pages(all_rules()).items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--pages={folder}: {error.strerror}; expected a folder that can be written") from None
+        raise UsageError(
+            f"--pages={folder}: {error.strerror}; expected a folder that can be written"
+        ) from None
     print(f"Wrote the rules to {folder}")
     return 0
 

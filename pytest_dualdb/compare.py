@@ -212,7 +212,9 @@ def _matched(
     if not left or not right or not keys:
         return list(_pair_gap(left, right))
     pairs: list[Pair] = []
-    matcher = difflib.SequenceMatcher(None, [keys[0](s) for s in left], [keys[0](s) for s in right], autojunk=False)
+    matcher = difflib.SequenceMatcher(
+        None, [keys[0](s) for s in left], [keys[0](s) for s in right], autojunk=False
+    )
     for tag, i, j, k, m in matcher.get_opcodes():
         if tag == "equal":
             pairs += zip(left[i:j], right[k:m], strict=True)
@@ -376,7 +378,9 @@ class _Comparison:
                 postgres=statement,
             )  # fmt: skip
 
-    def _alone(self, left: Statement | None, right: Statement | None, counts: list[Counter[Any]]) -> Iterator[Divergence]:
+    def _alone(
+        self, left: Statement | None, right: Statement | None, counts: list[Counter[Any]]
+    ) -> Iterator[Divergence]:
         """Yield a divergence for a statement of one half only, if the application meant it for both.
 
         A branch for one dialect is not meant for both, nor is what a library asks about the schema; a loop
@@ -393,7 +397,9 @@ class _Comparison:
         key = _key(statement)
         if failed(self.recordings[other]) or not all(count[key] for count in counts):
             return
-        if syntax.family(statement.sql) == "INSERT" and self._inserted(key, "sqlite") == self._inserted(key, "postgres"):
+        if syntax.family(statement.sql) == "INSERT" and self._inserted(key, "sqlite") == self._inserted(
+            key, "postgres"
+        ):
             return  # the same rows, in other batches
         ours = "SQLite" if right is None else "PostgreSQL"
         yield Divergence(
@@ -446,7 +452,10 @@ class _Comparison:
             return True
         tables = [table for catalog in self.context.catalogs.values() for table in catalog.tables.values()]
         return any(
-            column.lower() in map(str.lower, (*table.primary_key, *itertools.chain(*(k.columns for k in table.foreign_keys))))
+            column.lower()
+            in map(
+                str.lower, (*table.primary_key, *itertools.chain(*(k.columns for k in table.foreign_keys)))
+            )
             for table in tables
         )
 
@@ -653,7 +662,9 @@ class _Comparison:
         self, first: Sequence[Row], second: Sequence[Row], left: Statement, right: Statement
     ) -> Iterator[Divergence]:
         arranged = syntax.shape(right.sql, "postgres", right.columns or ())
-        difference = Difference(right.columns or (), tuple(first[:MAX_SHOWN]), tuple(second[:MAX_SHOWN]), len(first))
+        difference = Difference(
+            right.columns or (), tuple(first[:MAX_SHOWN]), tuple(second[:MAX_SHOWN]), len(first)
+        )
         if not arranged.ordered:
             message = "rows come in another order; the statement asks for none"
             yield self._divergence("order", "low", message, left, right, difference)
@@ -665,13 +676,16 @@ class _Comparison:
         else:
             yield self._divergence("order", "medium", "rows come in another order", left, right, difference)
 
-    def _arranged_by_chance(self, first: Sequence[Row], second: Sequence[Row], arranged: syntax.Shape) -> bool:
+    def _arranged_by_chance(
+        self, first: Sequence[Row], second: Sequence[Row], arranged: syntax.Shape
+    ) -> bool:
         """Return whether the rows are sorted by values that depend on the run: keys made at random, durations."""
         for key in arranged.keys:
             if key.name in self.equality.measured:
                 return True
             if key.column is not None and any(
-                key.column < min(len(a), len(b)) and self.equality.depends_on_run(a[key.column], b[key.column])
+                key.column < min(len(a), len(b))
+                and self.equality.depends_on_run(a[key.column], b[key.column])
                 for a, b in zip(first, second, strict=False)
             ):
                 return True
@@ -694,7 +708,9 @@ class _Comparison:
         more = right.rowcount > len(right.rows) or arranged.limited
         cut = more and left.fetched != "none" and right.fetched != "none"
         if cut and len(left.rows) == len(right.rows) and self._other_records(difference):
-            message = "other rows are first" + ("" if arranged.ordered else "; the statement asks for no order")
+            message = "other rows are first" + (
+                "" if arranged.ordered else "; the statement asks for no order"
+            )
             yield self._divergence("order", "medium", message, left, right, difference)
             return
         if self._of_the_run(difference, left, right, arranged):
@@ -705,9 +721,13 @@ class _Comparison:
             found = self._divergence("rows", "low", message, left, right, difference)
             yield replace(found, note="generated-keys")
             return
-        yield self._divergence("rows", "high", _rows_message(difference, left, right), left, right, difference)
+        yield self._divergence(
+            "rows", "high", _rows_message(difference, left, right), left, right, difference
+        )
 
-    def _of_the_run(self, difference: Difference, left: Statement, right: Statement, arranged: syntax.Shape) -> bool:
+    def _of_the_run(
+        self, difference: Difference, left: Statement, right: Statement, arranged: syntax.Shape
+    ) -> bool:
         """Return whether what differs is made of values of the run: the first of random keys, a mean of durations."""
         if not difference.differing or len(left.rows) != len(right.rows):
             return False
@@ -719,7 +739,9 @@ class _Comparison:
             if sources & self.equality.measured:
                 continue
             if not re.search(r"\b(?:min|max)\s*\(", right.sql, re.I) or not all(
-                a[index] is not None and b[index] is not None and self.equality.depends_on_run(a[index], b[index])
+                a[index] is not None
+                and b[index] is not None
+                and self.equality.depends_on_run(a[index], b[index])
                 for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True)
             ):
                 return False
@@ -727,7 +749,9 @@ class _Comparison:
 
     def _other_records(self, difference: Difference) -> bool:
         """Return whether the rows of each half are in the other's database too, only not first."""
-        return self._known("postgres", difference.only_sqlite) and self._known("sqlite", difference.only_postgres)
+        return self._known("postgres", difference.only_sqlite) and self._known(
+            "sqlite", difference.only_postgres
+        )
 
     def _known(self, backend: Backend, rows: Sequence[Row]) -> bool:
         known = self._contents(backend)
@@ -782,7 +806,9 @@ class _Comparison:
                         yield Divergence("type", "low", message, position=self.position)
                     continue
                 difference = Difference((key[0],), ((left,),), ((right,),), 0, (key[0],))
-                message = f"observed {key[0]!r} differs: {_short(left)} on SQLite, {_short(right)} on PostgreSQL"
+                message = (
+                    f"observed {key[0]!r} differs: {_short(left)} on SQLite, {_short(right)} on PostgreSQL"
+                )
                 yield self._observed_divergence(message, difference)
             elif not any(failed(recording) for recording in self.recordings.values()):
                 side = "SQLite" if key in sides[0] else "PostgreSQL"
@@ -797,14 +823,18 @@ class _Comparison:
             left, right = (self._table(backend, name) for backend in BACKENDS)
             if left is None or right is None:
                 present = right if left is None else left
-                if present is not None and (present.rows or present.count > 0 or name not in self._expected()):
+                if present is not None and (
+                    present.rows or present.count > 0 or name not in self._expected()
+                ):
                     side = "PostgreSQL" if left is None else "SQLite"
                     yield self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
                 continue
             yield from self._table_state(name, left, right)
 
     def _expected(self) -> frozenset[str]:
-        return frozenset(name for catalog in self.context.template_catalogs.values() for name in catalog.tables)
+        return frozenset(
+            name for catalog in self.context.template_catalogs.values() for name in catalog.tables
+        )
 
     def _table(self, backend: Backend, name: str) -> TableState | None:
         """Return a table's contents after the half: its own record, or the template's if it was not touched."""
@@ -840,7 +870,9 @@ class _Comparison:
             found = self._state_divergence(name, "low", f"table {name}: {message}", outcome)
             yield replace(found, note="generated-keys")
             return
-        yield self._state_divergence(name, "high", f"table {name}: {_state_message(outcome, left, right)}", outcome)
+        yield self._state_divergence(
+            name, "high", f"table {name}: {_state_message(outcome, left, right)}", outcome
+        )
 
     def _keys_only_in_state(self, name: str, difference: Difference) -> bool:
         if not difference.differing or len(difference.only_sqlite) != len(difference.only_postgres):
@@ -909,7 +941,9 @@ class _Comparison:
 
     def _writer(self, backend: Backend, table: str) -> Statement | None:
         """Return the last statement of the half that wrote the table, as far as its text tells."""
-        found = (s for s in reversed(self.recordings[backend].statements) if table in syntax.written_tables(s.sql))
+        found = (
+            s for s in reversed(self.recordings[backend].statements) if table in syntax.written_tables(s.sql)
+        )
         return next(found, None)
 
     def _outcome(self) -> Iterator[Divergence]:
@@ -956,7 +990,11 @@ def _in_order(sql: str, params: Any) -> Any:
     if not isinstance(params, Mapping):
         return params
     names = [first or second for first, second in _NAMED.findall(sql)]
-    return [params[name] for name in names] if names and all(name in params for name in names) else list(params.values())
+    return (
+        [params[name] for name in names]
+        if names and all(name in params for name in names)
+        else list(params.values())
+    )
 
 
 _NAMED = re.compile(r"%\((\w+)\)s|(?<!:):(\w+)")
@@ -998,7 +1036,9 @@ def _representation(left: Any, right: Any) -> bool:
     pair = {type(left), type(right)}
     if pair <= {bool, int} or pair <= {float, Decimal} or pair <= {bytes, memoryview}:
         return True
-    return str in pair and isinstance(right if type(left) is str else left, date | time | timedelta | UUID | dict | list)
+    return str in pair and isinstance(
+        right if type(left) is str else left, date | time | timedelta | UUID | dict | list
+    )
 
 
 def _type_name(value: Any) -> str:

@@ -125,7 +125,9 @@ def resolve(
         value = values[setting.name]
         if setting.choices and value not in setting.choices:
             expected = ", ".join(setting.choices)
-            raise SettingError(f"{sources[setting.name]}: unknown value {value!r}; expected one of {expected}")
+            raise SettingError(
+                f"{sources[setting.name]}: unknown value {value!r}; expected one of {expected}"
+            )
     values["report"] = tuple(Path(path) for path in values["report"])
     values["env"] = tuple(_variable(line) for line in values["env"] if line.strip())
     for name in ("schema", "redirect", "ignore"):

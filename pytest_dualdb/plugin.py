@@ -177,7 +177,9 @@ class Fixtures:
 class Halves:
     """The part of a run that executes tests: in each worker, or in the one process there is."""
 
-    def __init__(self, config: pytest.Config, settings: config.Settings, given: dict[str, Any] | None) -> None:
+    def __init__(
+        self, config: pytest.Config, settings: config.Settings, given: dict[str, Any] | None
+    ) -> None:
         self.config = config
         self.settings = settings
         self.run = given["run"] if given else os.urandom(4).hex()
@@ -280,7 +282,9 @@ class Halves:
         return report
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_report_to_serializable(self, report: Any) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    def pytest_report_to_serializable(
+        self, report: Any
+    ) -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
         recording: Recording | None = vars(report).pop("dualdb", None)
         data = yield
         if recording is not None:
@@ -563,7 +567,9 @@ def _check_report_path(path: Path, source: str) -> None:
 
     if path.suffix.lower() not in FORMATS:
         expected = ", ".join(FORMATS)
-        raise pytest.UsageError(f"pytest-dualdb: {source}={path}: unknown report format; expected one of {expected}")
+        raise pytest.UsageError(
+            f"pytest-dualdb: {source}={path}: unknown report format; expected one of {expected}"
+        )
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

@@ -77,8 +77,12 @@ class Session:
 
     def judge(self, sqlite: Recording, postgres: Recording) -> TestResult:
         """Compare the two halves of one test."""
-        catalogs: dict[str, Catalog] = {r.backend: r.catalog or self.catalogs.get(r.backend, Catalog()) for r in (sqlite, postgres)}
-        ignore = self._ignore | {name.lower() for r in (sqlite, postgres) for name in r.marks.get("ignore", ())}
+        catalogs: dict[str, Catalog] = {
+            r.backend: r.catalog or self.catalogs.get(r.backend, Catalog()) for r in (sqlite, postgres)
+        }
+        ignore = self._ignore | {
+            name.lower() for r in (sqlite, postgres) for name in r.marks.get("ignore", ())
+        }
         context = Context(self.templates, catalogs, self.catalogs, ignore, self._same_value)
         divergences = compare(sqlite, postgres, context)
         diagnoses = diagnose(divergences, sqlite, postgres, catalogs, self.templates, self._rules)
@@ -113,7 +117,9 @@ class Session:
             else:
                 tests[test] = result
         made = Meta(
-            started=datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(timespec="seconds"),
+            started=datetime.datetime.fromtimestamp(self._started, datetime.UTC).isoformat(
+                timespec="seconds"
+            ),
             seconds=time.time() - self._started,
             backends=self.backends,
             **meta,
@@ -131,7 +137,9 @@ def _allowances(*halves: Recording) -> tuple[Allowance, ...]:
 def _undecided(sqlite: Recording, postgres: Recording, error: Exception) -> TestResult:
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}:{where.lineno}"
-    reason = _not_comparable(sqlite, postgres) or f"comparing failed: {type(error).__name__}: {error} ({place})"
+    reason = (
+        _not_comparable(sqlite, postgres) or f"comparing failed: {type(error).__name__}: {error} ({place})"
+    )
     return TestResult(sqlite.test, "not-comparable", reason, _half(sqlite), _half(postgres))
 
 

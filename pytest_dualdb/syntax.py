@@ -142,7 +142,8 @@ def shape(sql: str, backend: Backend, columns: tuple[str, ...] = ()) -> Shape:
         return Shape(False, limited)
     keys = tuple(
         SortKey(
-            _position(term.this, tree, columns, exp), bool(term.args.get("desc")),
+            _position(term.this, tree, columns, exp),
+            bool(term.args.get("desc")),
             term.this.name.lower() if isinstance(term.this, exp.Column) else "",
         )
         for term in order.expressions
@@ -194,7 +195,11 @@ def parameter_columns(sql: str, backend: Backend) -> tuple[str, ...]:
         name = ""
         if isinstance(parent, exp.Tuple) and isinstance(parent.parent, exp.Values) and node.index is not None:
             name = inserted[node.index] if node.index < len(inserted) else ""
-        elif isinstance(parent, exp.EQ) and isinstance(parent.parent, exp.Update) and isinstance(parent.this, exp.Column):
+        elif (
+            isinstance(parent, exp.EQ)
+            and isinstance(parent.parent, exp.Update)
+            and isinstance(parent.this, exp.Column)
+        ):
             name = parent.this.name
         names.append(name)
     return tuple(names)
@@ -208,7 +213,8 @@ _TABLE_WORD = re.compile(
 
 
 _OTHER_FROM = re.compile(
-    r"\bextract\s*\(\s*'?\w+'?\s+from\b|\bdistinct\s+from\b|\b(?:trim|substring|overlay)\s*\([^()]*?\sfrom\b", re.I
+    r"\bextract\s*\(\s*'?\w+'?\s+from\b|\bdistinct\s+from\b|\b(?:trim|substring|overlay)\s*\([^()]*?\sfrom\b",
+    re.I,
 )
 """FROM where it names no table."""
 
@@ -250,7 +256,11 @@ _DEFINED = re.compile(
 def defined_tables(sql: str) -> frozenset[str]:
     """Return the lower-case name of the table that the statement creates, alters or drops."""
     match = _DEFINED.search(sql)
-    return frozenset() if match is None else frozenset({match[1].rpartition(".")[2].strip().strip('"`[]').lower()})
+    return (
+        frozenset()
+        if match is None
+        else frozenset({match[1].rpartition(".")[2].strip().strip('"`[]').lower()})
+    )
 
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\?\d*|:\w+|\$\d+")

@@ -20,9 +20,7 @@ from typing import Any
 
 from pytest_dualdb.recording import Opaque
 
-_ISO = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?(?: ?(?:[+-]\d\d(?::?\d\d)?|Z))?"
-)
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?(?: ?(?:[+-]\d\d(?::?\d\d)?|Z))?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _NUMBERS = (int, float, Decimal)
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -66,7 +64,9 @@ def same_number(left: Any, right: Any) -> bool:
 
 
 def _is_nan(number: Any) -> bool:
-    return number.is_nan() if isinstance(number, Decimal) else isinstance(number, float) and math.isnan(number)
+    return (
+        number.is_nan() if isinstance(number, Decimal) else isinstance(number, float) and math.isnan(number)
+    )
 
 
 def _as_float(number: Any) -> float:
@@ -266,7 +266,12 @@ class Equality:
 
     def learn_for(self, column: str, left: Any, right: Any) -> None:
         """Learn a pair of parameters that differ though both halves had seen the same, for one column."""
-        if None not in (left, right) and not isinstance(left, bool) and type(left) is type(right) and left != right:
+        if (
+            None not in (left, right)
+            and not isinstance(left, bool)
+            and type(left) is type(right)
+            and left != right
+        ):
             self._told.add((column.lower(), loose_key(left), loose_key(right)))
             if isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS):
                 self.measured.add(column.lower())

@@ -131,7 +131,9 @@ class Worker:
         for (path, one), failed in zip(statements, results, strict=True):
             if failed is not None:
                 reason = next(iter(str(failed).strip().splitlines()), type(failed).__name__)
-                lines.append(f"{_shown(path, self.settings)}:{one.line}: {_shortened(one.text)}\n    {reason}")
+                lines.append(
+                    f"{_shown(path, self.settings)}:{one.line}: {_shortened(one.text)}\n    {reason}"
+                )
         if not lines:
             return ""
         noun = "statement fails" if len(lines) == 1 else f"of {len(statements)} statements fail"
@@ -224,7 +226,9 @@ class Half:
 def database_folder(name: str) -> tuple[Path, bool]:
     """Make a folder of our own for database files; say whether it is in memory."""
     try:
-        in_memory = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH
+        in_memory = (
+            _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH
+        )
     except OSError:
         in_memory = False
     base = str(_MEMORY) if in_memory else None
@@ -241,7 +245,11 @@ def remove_with_us(folder: Path) -> subprocess.Popen[bytes]:
     else:
         program = ["/bin/sh", "-c", 'read -r _; rm -rf -- "$1"', "sh", str(folder)]
     return subprocess.Popen(
-        program, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        program,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 

@@ -34,7 +34,27 @@ EXAMPLES = int(os.environ.get("DUALDB_EXAMPLES") or 60)
 # ------------------------------------------------------------------------------------------------ the grammar
 
 INTEGERS = (-7, -1, 0, 1, 2, 3, 10, 40_000, 2**31 - 1, 2**31, None)
-TEXTS = ("", " ", "a", "A", "b", "B", "ab", "Ab", "a ", "é", "É", "10", "9", "1.0", "%", "_", "abcdefgh", "e\u0301", None)
+TEXTS = (
+    "",
+    " ",
+    "a",
+    "A",
+    "b",
+    "B",
+    "ab",
+    "Ab",
+    "a ",
+    "é",
+    "É",
+    "10",
+    "9",
+    "1.0",
+    "%",
+    "_",
+    "abcdefgh",
+    "e\u0301",
+    None,
+)
 NUMBERS = (0, 1, 2.5, -2.5, 0.125, 0.1, 1.005, 99999.99, 1e15, None)
 FLOATS = (0.0, -0.0, 0.1, 1.5, -2.75, 1 / 3, 1e20, 3, None)
 DATES = ("2024-01-31", "2024-02-29", "1999-12-31", "0999-01-01", None)
@@ -77,10 +97,16 @@ class Program:
 
 
 def table(draw: Draw, name: str, other: Table | None) -> Table:
-    columns = {f"c{number}": draw(st.sampled_from(sorted(TYPES))) for number in range(draw(st.integers(1, 4)))}
+    columns = {
+        f"c{number}": draw(st.sampled_from(sorted(TYPES))) for number in range(draw(st.integers(1, 4)))
+    }
     clauses = []
     for column, kind in columns.items():
-        extra = draw(st.sampled_from(["", "", "", " NOT NULL", " UNIQUE", f" CHECK ({column} <> {column} OR {column} IS NOT NULL)"]))
+        extra = draw(
+            st.sampled_from(
+                ["", "", "", " NOT NULL", " UNIQUE", f" CHECK ({column} <> {column} OR {column} IS NOT NULL)"]
+            )
+        )
         if kind in WHOLE:
             extra = draw(st.sampled_from([extra, extra, " DEFAULT 3", f" CHECK ({column} > -2)"]))
         if kind == "INTEGER" and other is not None and draw(st.booleans()):
@@ -151,7 +177,9 @@ class Grammar:
         kind = scope[column]
         simple = [f"{column} IS NULL", f"{column} IS NOT NULL"]
         text = self.column(scope, *TEXTUAL)
-        which = self.choose("value", "value", "order", "in", "null", "text", "number", "flag", "not", "and", "or")
+        which = self.choose(
+            "value", "value", "order", "in", "null", "text", "number", "flag", "not", "and", "or"
+        )
         if which == "value":
             return f"{column} {self.choose('=', '<>')} {self.value(kind)}"
         if which == "order":
@@ -181,8 +209,12 @@ class Grammar:
         text = source.name
         if len(self.tables) > 1 and self.choose(True, False, False):
             second = self.tables[1]
-            scope = {f"a.{n}": k for n, k in first.columns.items()} | {f"b.{n}": k for n, k in second.columns.items()}
-            on = self.choose("a.id = b.id", f"a.{self.choose(*first.columns)} = b.{self.choose(*second.columns)}")
+            scope = {f"a.{n}": k for n, k in first.columns.items()} | {
+                f"b.{n}": k for n, k in second.columns.items()
+            }
+            on = self.choose(
+                "a.id = b.id", f"a.{self.choose(*first.columns)} = b.{self.choose(*second.columns)}"
+            )
             text = f"{first.name} a {self.choose('JOIN', 'LEFT JOIN')} {second.name} b ON {on}"
         form = self.choose("plain", "plain", "plain", "distinct", "count", "group", "union", "window")
         if form == "count":
@@ -194,20 +226,29 @@ class Grammar:
             what = self.choose("count(*)", f"max({other})", f"sum({self.number(scope)})", f"{other}")
             query = f"SELECT {column}, {what} FROM {text}{self.where(scope)} GROUP BY {column}"
             query += self.choose("", "", " HAVING count(*) > 1")
-            return str(query + self.choose("", f" ORDER BY {column}", " ORDER BY 2, 1", f" ORDER BY {column} DESC"))
+            return str(
+                query + self.choose("", f" ORDER BY {column}", " ORDER BY 2, 1", f" ORDER BY {column} DESC")
+            )
         if form == "union":
             word = self.choose("UNION", "UNION ALL", "EXCEPT", "INTERSECT")
             query = f"SELECT {self.column(scope)} FROM {text} {word} SELECT {self.column(scope)} FROM {text}"
             return query + str(self.choose("", " ORDER BY 1"))
         if form == "window":
             order = f"ORDER BY {self.column(scope)}, {self.column(scope, 'INTEGER')}"
-            what = self.choose("row_number()", "rank()", f"lag({self.column(scope)})", f"sum({self.number(scope)})")
+            what = self.choose(
+                "row_number()", "rank()", f"lag({self.column(scope)})", f"sum({self.number(scope)})"
+            )
             return f"SELECT {self.column(scope)}, {what} OVER ({order}) FROM {text}{self.where(scope)}"
         listed = [self.any(scope) for _ in range(self.choose(1, 2, 3))]
         query = f"SELECT {self.choose('DISTINCT ', '') if form == 'distinct' else ''}{', '.join(listed)} FROM {text}{self.where(scope)}"
         if self.choose(True, True, False):
-            keys = [self.choose(*self.columns(scope), *(["1"] if form == "distinct" else [])) for _ in range(self.choose(1, 2))]
-            query += " ORDER BY " + ", ".join(key + self.choose("", "", " DESC", " NULLS LAST", " NULLS FIRST") for key in keys)
+            keys = [
+                self.choose(*self.columns(scope), *(["1"] if form == "distinct" else []))
+                for _ in range(self.choose(1, 2))
+            ]
+            query += " ORDER BY " + ", ".join(
+                key + self.choose("", "", " DESC", " NULLS LAST", " NULLS FIRST") for key in keys
+            )
         return query + str(self.choose("", "", "", " LIMIT 2", " LIMIT 3 OFFSET 1"))
 
     def insert(self) -> Step:
@@ -229,8 +270,15 @@ class Grammar:
         if form == "rows":
             return Step(f"{head} VALUES ({marks}), ({marks})", row() + row())
         if form == "select":
-            return Step(f"{head} SELECT {', '.join(names)} FROM {into.name}{self.choose('', ' WHERE id > 1')}".replace("id,", "id + 10,", 1))
-        tail = {"returning": f" RETURNING {self.choose(*into.columns)}", "nothing": " ON CONFLICT DO NOTHING"}.get(form, "")
+            return Step(
+                f"{head} SELECT {', '.join(names)} FROM {into.name}{self.choose('', ' WHERE id > 1')}".replace(
+                    "id,", "id + 10,", 1
+                )
+            )
+        tail = {
+            "returning": f" RETURNING {self.choose(*into.columns)}",
+            "nothing": " ON CONFLICT DO NOTHING",
+        }.get(form, "")
         return Step(f"{head} VALUES ({marks}){tail}", row())
 
     def step(self) -> Step:
@@ -364,7 +412,9 @@ def run(made: Half, program: Program) -> tuple[list[Answer], dict[str, list[Any]
     return answers, tables
 
 
-def judged(worker: Worker, program: Program) -> tuple[dict[Backend, Any], tuple[Diagnosis, ...], dict[Backend, Recording]]:
+def judged(
+    worker: Worker, program: Program
+) -> tuple[dict[Backend, Any], tuple[Diagnosis, ...], dict[Backend, Recording]]:
     seen: dict[Backend, Any] = {}
     recordings = {}
     for backend in BACKENDS:
@@ -404,8 +454,12 @@ def told(program: Program, seen: dict[Backend, Any], diagnoses: Sequence[Diagnos
         if not reported[sql]:
             yield f"missed ({times}x): {sql}"
     for sql in same:
-        if loud[sql] and not different[sql] and not any(
-            step.what == sql and one.failed for step, one in zip(program.steps, first[0], strict=True)
+        if (
+            loud[sql]
+            and not different[sql]
+            and not any(
+                step.what == sql and one.failed for step, one in zip(program.steps, first[0], strict=True)
+            )
         ):
             yield f"made up: {sql}"
     for name in first[1]:
@@ -424,4 +478,6 @@ def told(program: Program, seen: dict[Backend, Any], diagnoses: Sequence[Diagnos
 def test_what_differs_is_reported_and_nothing_else(worker: Worker, program: Program) -> None:
     seen, diagnoses, _ = judged(worker, program)
     wrong = list(told(program, seen, diagnoses))
-    assert not wrong, "\n".join([*wrong, *(f"{d.rule}: {d.divergence.kind}: {d.divergence.message}" for d in diagnoses)])
+    assert not wrong, "\n".join(
+        [*wrong, *(f"{d.rule}: {d.divergence.kind}: {d.divergence.message}" for d in diagnoses)]
+    )

@@ -185,7 +185,9 @@ def end(kind: str) -> Statement:
     return Statement(kind, kind.upper(), None, None)
 
 
-def compared(left: list[Statement], right: list[Statement], **tables: tuple[list[Any], list[Any]]) -> list[tuple[str, str]]:
+def compared(
+    left: list[Statement], right: list[Statement], **tables: tuple[list[Any], list[Any]]
+) -> list[tuple[str, str]]:
     """Compare two halves; ``tables`` are the rows of one column `a` that each leaves behind."""
     sides = [
         Recording(
@@ -230,7 +232,10 @@ def test_text_that_comes_of_another_type() -> None:
 def test_rows_sorted_by_a_random_key() -> None:
     left, right = [sent(WRITE, (x,)) for x in ("k1", "k2")], [sent(WRITE, (x,)) for x in ("z9", "b3")]
     sort = READ + " ORDER BY a"
-    assert compared([*left, sent(sort, (), [("k1",), ("k2",)])], [*right, sent(sort, (), [("b3",), ("z9",)])]) == []
+    assert (
+        compared([*left, sent(sort, (), [("k1",), ("k2",)])], [*right, sent(sort, (), [("b3",), ("z9",)])])
+        == []
+    )
     first = sort + " LIMIT 1"
     assert compared([*left, sent(first, (), [("k1",)])], [*right, sent(first, (), [("b3",)])]) == []
     found = compared([*left, sent(READ, (), [("k1",)])], [*right, sent(READ, (), [("b3",)])])
@@ -240,7 +245,9 @@ def test_rows_sorted_by_a_random_key() -> None:
 
 
 def test_threads_are_paired_by_what_they_do() -> None:
-    tasks = [[sent(READ + " WHERE b = ?", (n,), [(n,)], thread=n), sent(READ, (), [(n,)], 2, n)] for n in range(3)]
+    tasks = [
+        [sent(READ + " WHERE b = ?", (n,), [(n,)], thread=n), sent(READ, (), [(n,)], 2, n)] for n in range(3)
+    ]
     assert compared([*tasks[0], *tasks[1], *tasks[2]], [*tasks[2], *tasks[0], *tasks[1]]) == []
     # a pool gives the third task to whichever thread is free
     pool = [[replace(s, thread=which) for s in tasks[n][:1]] for n, which in ((0, 0), (1, 1), (2, 0))]
@@ -252,12 +259,23 @@ def test_threads_are_paired_by_what_they_do() -> None:
 
 def test_ends_of_transactions_do_not_decide_what_is_paired() -> None:
     bad = Failure("psycopg2.errors.DatatypeMismatch", "ProgrammingError", "42804", "is of type boolean")
-    left = [sent(WRITE, (1,)), end("commit"), sent(WRITE, (-7,)), end("commit"), sent(WRITE, (2,)), end("commit")]
+    left = [
+        sent(WRITE, (1,)),
+        end("commit"),
+        sent(WRITE, (-7,)),
+        end("commit"),
+        sent(WRITE, (2,)),
+        end("commit"),
+    ]
     right = [
         sent(WRITE, (1,)), end("commit"), replace(sent(WRITE, (-7,)), error=bad), end("rollback"), sent(WRITE, (2,)), end("commit"),
     ]  # fmt: skip
     pairs = align(left, right)
-    assert [(a.params, b.params) for a, b in pairs if a and b and a.kind == "execute"] == [((1,),) * 2, ((-7,),) * 2, ((2,),) * 2]
+    assert [(a.params, b.params) for a, b in pairs if a and b and a.kind == "execute"] == [
+        ((1,),) * 2,
+        ((-7,),) * 2,
+        ((2,),) * 2,
+    ]
     assert compared(left, right) == [("error", "high")]
 
 
@@ -273,6 +291,9 @@ def test_from_without_a_table() -> None:
 
 
 def test_a_branch_of_one_half_leaves_the_keys_of_the_others_apart() -> None:
-    left = [sent("PRAGMA foreign_keys=ON", None, line=9), *(sent(READ + " WHERE id = ?", (n,), [(n,)]) for n in (1, 2, 3))]
+    left = [
+        sent("PRAGMA foreign_keys=ON", None, line=9),
+        *(sent(READ + " WHERE id = ?", (n,), [(n,)]) for n in (1, 2, 3)),
+    ]
     right = [sent(READ + " WHERE id = ?", (n,), [(m,)]) for n, m in ((1, 1), (3, 2), (5, 3))]
     assert compared(left, right) == []

@@ -105,7 +105,11 @@ class PostgresBackend:
 
     def _create(self, database: str, template: str = "") -> None:
         """Make a database: from one of ours, or empty, with the collation that was asked for."""
-        options = f"TEMPLATE {quoted(template)}" if template else self.server.database_options or "TEMPLATE template0"
+        options = (
+            f"TEMPLATE {quoted(template)}"
+            if template
+            else self.server.database_options or "TEMPLATE template0"
+        )
         # copying files beats writing the copy to the log, and is the only way there was before 15
         strategy = " STRATEGY file_copy" if self.server.version_number >= 150000 else ""
         self._run(f"CREATE DATABASE {quoted(database)} {options}{strategy}")
@@ -389,7 +393,9 @@ class PostgresBackend:
     def tables(self) -> list[str]:
         with self._connected().cursor() as cursor:
             cursor.execute(_TABLES)
-            return [name if schema == "public" else f"{schema}.{name}" for schema, name, _ in cursor.fetchall()]
+            return [
+                name if schema == "public" else f"{schema}.{name}" for schema, name, _ in cursor.fetchall()
+            ]
 
     def _qualified(self, cursor: Any = None) -> list[str]:
         """Return the tables with their schemas, spelled as `restore.Base` has them."""

@@ -32,7 +32,13 @@ _WRITTEN = " + ".join(f"pg_stat_get{{0}}_tuples_{what}(o)" for what in ("inserte
 
 # Columns of pg_class that TRUNCATE, VACUUM and hint bits change, and no DDL: not part of its fingerprint.
 _PHYSICAL = (
-    "relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid",
+    "relfilenode",
+    "relpages",
+    "reltuples",
+    "relallvisible",
+    "relallfrozen",
+    "relfrozenxid",
+    "relminmxid",
 )
 
 
@@ -88,8 +94,10 @@ class Change:
 def capture(admin: connection) -> Base:
     """Describe a fresh clone. Call `normalise` on the template before the first clone."""
     with admin.cursor() as cur:
-        cur.execute("DEALLOCATE ALL; SET stats_fetch_consistency = none; SET synchronize_seqscans = off;"
-                    " SET search_path = ''")
+        cur.execute(
+            "DEALLOCATE ALL; SET stats_fetch_consistency = none; SET synchronize_seqscans = off;"
+            " SET search_path = ''"
+        )
         cur.execute(
             "SELECT c.oid::int8, c.oid::regclass::text, c.relhastriggers, c.relpages, c.reltuples,"
             " c.relallvisible, pg_relation_size(c.oid), s.columns, c.relkind"
@@ -105,14 +113,18 @@ def capture(admin: connection) -> Base:
                 rows = io.BytesIO()
                 cur.copy_expert(f"COPY {name} ({columns}) TO STDOUT (FORMAT binary)", rows)
                 seeds[oid] = Seed(columns, rows.getvalue())
-        cur.execute("SELECT oid::int8, oid::regclass::text FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
-                    " AND relpersistence <> 't' ORDER BY pg_class.oid")
+        cur.execute(
+            "SELECT oid::int8, oid::regclass::text FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
+            " AND relpersistence <> 't' ORDER BY pg_class.oid"
+        )
         values: dict[int, tuple[int, bool]] = {}
         for oid, name in cur.fetchall():
             cur.execute(f"SELECT last_value, is_called FROM {name}")
             values[oid] = cur.fetchone()  # type: ignore[assignment]
-        cur.execute("SELECT oid::int8 FROM pg_class WHERE relkind = 'r' AND oid < 16384 AND NOT relisshared"
-                    " ORDER BY pg_class.oid")
+        cur.execute(
+            "SELECT oid::int8 FROM pg_class WHERE relkind = 'r' AND oid < 16384 AND NOT relisshared"
+            " ORDER BY pg_class.oid"
+        )
         catalogs = tuple(row[0] for row in cur.fetchall())
         tables, sequences = tuple(row[0] for row in found), tuple(values)
         written = _WRITTEN.format("")
@@ -131,10 +143,17 @@ def capture(admin: connection) -> Base:
         files = dict(cur.fetchall())
         cur.execute("SELECT pg_stat_force_next_flush()")
         return Base(
-            tables, {row[0]: row[1] for row in found}, frozenset(row[0] for row in found if row[2]),
-            {row[0]: row[3:6] for row in found if row[3:6] != (0, -1.0, 0)}, seeds,
-            frozenset(row[0] for row in found if row[6] > BIG or row[8] == "m"), sequences, values, catalogs,
-            files, _counters(cur),
+            tables,
+            {row[0]: row[1] for row in found},
+            frozenset(row[0] for row in found if row[2]),
+            {row[0]: row[3:6] for row in found if row[3:6] != (0, -1.0, 0)},
+            seeds,
+            frozenset(row[0] for row in found if row[6] > BIG or row[8] == "m"),
+            sequences,
+            values,
+            catalogs,
+            files,
+            _counters(cur),
         )
 
 
@@ -189,7 +208,8 @@ def restore(admin: connection, base: Base, change: Change) -> Base:
             for oid in seeded:
                 seed = base.seeds[oid]
                 cur.copy_expert(
-                    f"COPY {base.names[oid]} ({seed.columns}) FROM STDIN (FORMAT binary)", io.BytesIO(seed.rows)
+                    f"COPY {base.names[oid]} ({seed.columns}) FROM STDIN (FORMAT binary)",
+                    io.BytesIO(seed.rows),
                 )
             cur.execute(";".join(_finished(base, change)))
         else:
@@ -297,7 +317,9 @@ def excused(base: Base, own: Own) -> Base:
         counters=replace(
             then,
             tables=_added(base.tables, then.tables, tuple(own.tables), tuple(own.tables.values())),
-            sequences=_added(base.sequences, then.sequences, tuple(own.sequences), tuple(own.sequences.values())),
+            sequences=_added(
+                base.sequences, then.sequences, tuple(own.sequences), tuple(own.sequences.values())
+            ),
             catalogs=_added(base.catalogs, then.catalogs, tuple(own.catalogs), tuple(own.catalogs.values())),
         ),
     )
@@ -340,14 +362,19 @@ def _fingerprint(cur: cursor, oid: int) -> str:
     """Hash the rows of a catalog without what is no DDL, whatever their order."""
     row, where = "c::text", "TRUE"
     if oid == _PG_CLASS:
-        cur.execute("SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute"
-                    " WHERE attrelid = %s AND attnum > 0 AND attname <> ALL (%s)", (oid, list(_PHYSICAL)))
+        cur.execute(
+            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute"
+            " WHERE attrelid = %s AND attnum > 0 AND attname <> ALL (%s)",
+            (oid, list(_PHYSICAL)),
+        )
         row = f"row({cur.fetchone()[0]})::text"  # type: ignore[index]
     elif oid == _PG_NAMESPACE:
         # The namespaces of temporary tables stay after their first use.
         where = "nspname !~ '^pg_(toast_)?temp_'"
-    cur.execute(f"SELECT sum(hashtextextended({row}, 0))::text || ' ' || count(*)"
-                f" FROM {_name(cur, oid)} c WHERE {where}")
+    cur.execute(
+        f"SELECT sum(hashtextextended({row}, 0))::text || ' ' || count(*)"
+        f" FROM {_name(cur, oid)} c WHERE {where}"
+    )
     return str(cur.fetchone()[0])  # type: ignore[index]
 
 

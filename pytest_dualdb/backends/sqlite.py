@@ -25,7 +25,9 @@ from pytest_dualdb.recording import (
     TableState,
 )
 
-_USER_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+_USER_TABLES = (
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+)
 _OUTSIDE = "changes through a connection that rollback isolation did not give out"
 _PENDING = "a statement whose rows were not all read"
 _DEFINES = frozenset({"CREATE", "ALTER", "DROP"})
@@ -44,9 +46,7 @@ class SQLiteBackend:
         self.own = os.path.realpath(self.path)
         # three slashes and the path: on Windows it begins with the drive
         url = "sqlite:///" + self.path.replace(os.sep, "/")
-        self.address = Address(
-            url=url, sqlalchemy_url=url, path=self.path, database=self.path
-        )
+        self.address = Address(url=url, sqlalchemy_url=url, path=self.path, database=self.path)
         self.isolation = isolation
         self._folder = folder
         self._durable = durable_folder
@@ -80,9 +80,7 @@ class SQLiteBackend:
         self._admin.backup(self._template)
         self._open_file()
         self._catalog = self._read_catalog()
-        self._state = {
-            name.lower(): state for name in self.tables() if (state := self._read(name)).count > 0
-        }
+        self._state = {name.lower(): state for name in self.tables() if (state := self._read(name)).count > 0}
         self._version_seen = self._data_version()
         self._dirty = self._scripted = False
 
@@ -400,7 +398,9 @@ def read_catalog(connection: sqlite3.Connection | sqlite3.Cursor) -> Catalog:
     return Catalog(tables)
 
 
-def _table(connection: sqlite3.Connection | sqlite3.Cursor, name: str, sql: str, triggers: tuple[str, ...]) -> Table:
+def _table(
+    connection: sqlite3.Connection | sqlite3.Cursor, name: str, sql: str, triggers: tuple[str, ...]
+) -> Table:
     columns = []
     key: list[tuple[int, str]] = []
     rows = connection.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
@@ -411,7 +411,9 @@ def _table(connection: sqlite3.Connection | sqlite3.Cursor, name: str, sql: str,
         if position:
             key.append((position, column))
     uniques, indexes = [], []
-    for _, index, unique, origin, partial in connection.execute(f"PRAGMA index_list({quoted(name)})").fetchall():
+    for _, index, unique, origin, partial in connection.execute(
+        f"PRAGMA index_list({quoted(name)})"
+    ).fetchall():
         over = tuple(
             row[2] or "<expression>"
             for row in connection.execute(f"PRAGMA index_info({quoted(index)})").fetchall()

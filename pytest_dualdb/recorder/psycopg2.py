@@ -109,12 +109,16 @@ class RecordedCursor(ext.cursor):
         self._record("copy", sql, None, super().copy_expert, sql, file, *args, **kwargs)
 
     def copy_from(self, file: Any, table: str, *args: Any, **kwargs: Any) -> None:
-        self._record("copy", f"COPY {table} FROM STDIN", None, super().copy_from, file, table, *args, **kwargs)
+        self._record(
+            "copy", f"COPY {table} FROM STDIN", None, super().copy_from, file, table, *args, **kwargs
+        )
 
     def copy_to(self, file: Any, table: str, *args: Any, **kwargs: Any) -> None:
         self._record("copy", f"COPY {table} TO STDOUT", None, super().copy_to, file, table, *args, **kwargs)
 
-    def _record(self, kind: str, query: Any, params: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _record(
+        self, kind: str, query: Any, params: Any, call: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
         connection = self.connection
         if not isinstance(connection, RecordedConnection):
             return call(*args, **kwargs)
@@ -462,7 +466,11 @@ def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
         return native_connect(dsn, connection_factory=connection_factory, **kwargs)
     recorded = recorded_class(given, RecordedConnection)
     # a class of the application's own has state that only its __init__ can make
-    key = (dsn, given) if not kwargs and given.__module__.partition(".")[0] in ("psycopg2", __package__) else None
+    key = (
+        (dsn, given)
+        if not kwargs and given.__module__.partition(".")[0] in ("psycopg2", __package__)
+        else None
+    )
     if key is not None:
         kept = _take(key)
         if kept is not None:

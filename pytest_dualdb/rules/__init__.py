@@ -105,7 +105,9 @@ def diagnose(
                     causes[index] = culprit
                     names[index] = names[culprit]
     return tuple(
-        Diagnosis(divergence, names[index], severities[index], causes[index] is None, causes[index], advice[index])
+        Diagnosis(
+            divergence, names[index], severities[index], causes[index] is None, causes[index], advice[index]
+        )
         for index, divergence in enumerate(divergences)
     )
 
@@ -142,7 +144,9 @@ def _fold(divergences: Sequence[Divergence], names: Sequence[str]) -> list[int |
     causes: list[int | None] = [None] * len(divergences)
     for index, divergence in enumerate(divergences):
         for earlier in range(index):
-            if causes[earlier] is None and _follows(divergence, names[index], divergences[earlier], names[earlier]):
+            if causes[earlier] is None and _follows(
+                divergence, names[index], divergences[earlier], names[earlier]
+            ):
                 causes[index] = earlier
                 break
     return causes
@@ -174,7 +178,9 @@ def _follows(late: Divergence, late_rule: str, early: Divergence, early_rule: st
             return early.kind in ("rows", "order", "columns", "rowcount")
         return early.kind in ("rows", "rowcount", "state") and bool(_tables(late) & _tables(early))
     if late.kind == "state":
-        return early.kind in ("error", "rows", "rowcount") and (early.kind == "error" or late.table in _tables(early))
+        return early.kind in ("error", "rows", "rowcount") and (
+            early.kind == "error" or late.table in _tables(early)
+        )
     return False
 
 
@@ -186,7 +192,18 @@ def _tables(divergence: Divergence) -> frozenset[str]:
     return found
 
 
-_STRENGTH = ("bypass", "error", "rows", "state", "observed", "order", "columns", "rowcount", "statements", "type")
+_STRENGTH = (
+    "bypass",
+    "error",
+    "rows",
+    "state",
+    "observed",
+    "order",
+    "columns",
+    "rowcount",
+    "statements",
+    "type",
+)
 
 
 def _culprit(

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import Backend, Catalog, Column, Failure, Recording, Statement, TableState, TestFailure
+from pytest_dualdb.recording import (
+    Backend,
+    Catalog,
+    Column,
+    Failure,
+    Recording,
+    Statement,
+    TableState,
+    TestFailure,
+)
 
 if TYPE_CHECKING:
     from sqlglot import expressions as exp

@@ -346,7 +346,9 @@ def docker(
     ]
     if not names:
         raise ServerError(f"no service of {folder} has a postgres image")
-    names.sort(key=lambda name: [int(part) for part in re.findall(r":(\d+)[^/]*$", str(services[name]["image"]))])
+    names.sort(
+        key=lambda name: [int(part) for part in re.findall(r":(\d+)[^/]*$", str(services[name]["image"]))]
+    )
     name = names[-1]
     running = name in _output([*compose, "ps", "--services", "--status", "running"], folder=folder).split()
     if not running:

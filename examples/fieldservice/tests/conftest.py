@@ -1,5 +1,4 @@
 import pytest
-
 from fieldservice.app import open_app
 
 

@@ -1,9 +1,8 @@
 from datetime import date
 
 import pytest
-from samples import customer
-
 from fieldservice.errors import Conflict
+from samples import customer
 
 
 @pytest.fixture

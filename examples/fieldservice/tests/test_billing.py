@@ -1,9 +1,8 @@
 from datetime import date
 
 import pytest
-from samples import MONDAY, done_order, order, stocked_part
-
 from fieldservice.errors import Conflict, InvalidTransition
+from samples import MONDAY, done_order, order, stocked_part
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 import pytest
-from samples import customer
-
 from fieldservice.app import open_app
 from fieldservice.errors import Conflict
+from samples import customer
 
 
 def test_schema_is_complete(app):

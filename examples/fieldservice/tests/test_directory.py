@@ -1,10 +1,9 @@
 from datetime import date
 
 import pytest
-from samples import customer
-
 from fieldservice.errors import Conflict
 from fieldservice.services.directory import Imported
+from samples import customer
 
 
 def test_register_returns_the_stored_customer(app):

@@ -2,9 +2,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from samples import MONDAY, at, customer, order, technician
-
 from fieldservice.errors import Conflict, InvalidTransition
+from samples import MONDAY, at, customer, order, technician
 
 
 def test_open_numbers_work_orders(app):

@@ -1,7 +1,6 @@
 import pytest
-from samples import MONDAY, at, order, stocked_part, technician
-
 from fieldservice.errors import Conflict
+from samples import MONDAY, at, order, stocked_part, technician
 
 
 def test_notes_keep_their_order(app):

@@ -1,9 +1,8 @@
 from decimal import Decimal
 
 import pytest
-from samples import stocked_part
-
 from fieldservice.errors import Conflict
+from samples import stocked_part
 
 
 def test_add_part(app):

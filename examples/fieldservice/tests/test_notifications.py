@@ -1,6 +1,5 @@
-from samples import at, order, technician
-
 from fieldservice import notifications
+from samples import at, order, technician
 
 
 def test_messages_wait_in_order(app):
