@@ -212,7 +212,7 @@ def _fit(
         if not template.count:
             return None
         return params if isinstance(params, tuple | list) else tuple(params)
-    _refuse(template, sql, params, backend)  # noqa: RET503 - it never returns
+    return _refuse(template, sql, params, backend)
 
 
 def _is_sequence(params: Any) -> bool:
