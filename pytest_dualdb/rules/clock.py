@@ -308,7 +308,7 @@ class ClockPrecision(Rule):
     title = "CURRENT_TIMESTAMP has whole seconds on SQLite"
     instead = "ORDER BY at DESC, id DESC; or datetime.now(UTC) as a parameter"
     kinds = frozenset({"rows", "order"})
-    priority = 2
+    priority = 1
     _LOG: Mapping[str, str] = {
         "sqlite": "CREATE TABLE log (id INTEGER PRIMARY KEY, at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);",
         "postgres": "CREATE TABLE log (id INTEGER PRIMARY KEY, at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);",
@@ -323,6 +323,10 @@ class ClockPrecision(Rule):
         Specimen(
             ["INSERT INTO log (id) VALUES (1)", "COMMIT", "INSERT INTO log (id) VALUES (2)", "COMMIT",
              "SELECT id FROM log ORDER BY at DESC, id DESC"], _LOG,
+        ),
+        Specimen(
+            ["INSERT INTO log (id) VALUES (1)", "COMMIT", "INSERT INTO log (id) VALUES (2)", "COMMIT",
+             "SELECT id FROM log ORDER BY id"], _LOG,
         ),
     )  # fmt: skip
 
@@ -356,8 +360,10 @@ def _clocked(evidence: Evidence) -> bool:
 
 
 def _distinct(evidence: Evidence, backend: Any) -> list[int]:
-    """Return for each time column of the statement's tables how many different times the backend holds."""
+    """Return for each time column that the statement sorts or filters by how many times the backend holds."""
     found = _counted(evidence, backend)
+    # a column that is only selected decides neither which rows come nor in which order
+    deciding = re.split(r"\bfrom\b", evidence.text, maxsplit=1, flags=re.I)[-1]
     for table in () if found else sorted(syntax.tables(evidence.text)):
         other = evidence.contents(table, "postgres")
         contents = evidence.contents(table, backend)
@@ -365,7 +371,8 @@ def _distinct(evidence: Evidence, backend: Any) -> list[int]:
             continue
         for index, name in enumerate(contents.columns):
             column = evidence.column(name, "postgres", [table])
-            if column is not None and family(column.type) == "time":
+            used = re.search(rf"\b{re.escape(name)}\b", deciding, re.I)
+            if used and column is not None and family(column.type) == "time":
                 found.append(len({str(row[index]) for row in contents.rows}))
     return found
 
