@@ -268,6 +268,9 @@ def value_to_json(value: Any) -> Any:
     if kind is list or kind is tuple:
         items = [value_to_json(item) for item in value]
         return items if kind is list else {"type": "tuple", "text": items}
+    if kind is set or kind is frozenset:
+        # in an order of their own: that of a set differs from process to process
+        return {"type": kind.__name__, "text": sorted(map(value_to_json, value), key=repr)}
     if isinstance(value, Mapping):
         return {"type": "dict", "text": [[value_to_json(k), value_to_json(v)] for k, v in value.items()]}
     encode = _ENCODERS.get(kind)
@@ -285,6 +288,9 @@ def value_from_json(data: Any) -> Any:
     name, text = data["type"], data["text"]
     if name == "tuple":
         return tuple(value_from_json(item) for item in text)
+    if name in ("set", "frozenset"):
+        items = (_hashable(value_from_json(item)) for item in text)
+        return set(items) if name == "set" else frozenset(items)
     if name == "dict":
         return {_hashable(value_from_json(k)): value_from_json(v) for k, v in text}
     decode = _DECODERS.get(name)

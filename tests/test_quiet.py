@@ -168,6 +168,50 @@ def test_pieces_of_a_parameter_are_known_again() -> None:
     assert not equality.same("sent key=abcdef/x+y==;n=1 to Ada", "sent key=uvwxyz/p+q==;n=1 to Kay")
 
 
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((1, 2), [1, 3]), ((1,), [1, 2]), ([1], (1, 2)), ({1, 2}, {1, 3}), ({1}, {1, 2}), (frozenset({1}), frozenset({2})),
+        (datetime.date(2024, 1, 1), datetime.datetime(2024, 1, 2)), ("x", datetime.timedelta(0)), ("x", datetime.date(2024, 1, 1)),
+        (uuid.UUID(int=1), b"\0" * 16), (uuid.UUID(int=1), "x"), (None, [None]), ({"a": 1}, {"a": 1, "b": 2}), (1.5, None),
+    ],
+)  # fmt: skip
+def test_near_misses_of_one_value(left: Any, right: Any) -> None:
+    assert not Equality(WINDOWS).same(left, right)
+    assert not Equality(WINDOWS[::-1]).same(right, left)
+
+
+def test_a_set_is_compared_by_value() -> None:
+    assert same_value({1, Decimal("2.5")}, {1.0, 2.5})
+    assert same_value((1, 2), [True, 2.0])
+    assert not same_value({1, 2}, {1, 3})
+
+
+def test_only_floats_that_can_stand_for_themselves_are_learnt() -> None:
+    equality = Equality(WINDOWS)
+    equality.learn(0.12345678, 0.87654321)
+    equality.learn(0.5, 0.25)
+    equality.learn(7, 8)
+    equality.learn("x", b"y")
+    assert equality.same(0.12345678, 0.87654321)
+    assert not equality.same(0.5, 0.25)
+    assert not equality.same(7, 8)
+    assert not equality.same("x", b"y")
+
+
+def test_what_is_learnt_for_a_column_is_of_its_type() -> None:
+    equality = Equality(WINDOWS)
+    for left, right in ((True, False), (None, 1), (1, "2"), (1, 1.0)):
+        equality.learn_for("a", left, right)
+        assert left == right or not equality.same(left, right, "a")
+    equality.learn_for("A", 3, 4)
+    equality.learn_for("b", "red", "blue")
+    assert equality.same(3, 4, "a")
+    assert not equality.same(3, 4, "b")
+    assert equality.same("red", "blue", "B")
+    assert equality.measured == {"a"}
+
+
 def test_an_interval_as_sqlalchemy_keeps_it() -> None:
     assert same_value("1970-01-02 01:00:00.500000", datetime.timedelta(days=1, hours=1, milliseconds=500))
     assert loose_key("1970-01-01 00:00:01") == loose_key(datetime.timedelta(seconds=1))

@@ -476,3 +476,8 @@ def test_no_text_makes_the_comparison_fail(text: str) -> None:
 def test_large_numbers_have_one_key_in_every_type(number: int) -> None:
     forms = (number, float(number), Decimal(number), Decimal(number).normalize())
     assert len({loose_key(form) for form in forms}) == 1
+
+
+def test_a_set_travels_as_a_set() -> None:
+    for value in ({1, "a", None, (1, 2)}, frozenset({Decimal("1.5")}), {"x": {1, 2}}):
+        assert value_from_json(json.loads(json.dumps(value_to_json(value)))) == value

@@ -304,7 +304,16 @@ class IntegerOrFloat(Rule):
         " INTO readings VALUES (1, 2);",
     }
     specimens = (Specimen(["SELECT value FROM readings"], _SCHEMA),)
-    near_misses = (Specimen(["SELECT CAST(value AS INTEGER) FROM readings"], _SCHEMA),)
+    near_misses = (
+        Specimen(["SELECT CAST(value AS INTEGER) FROM readings"], _SCHEMA),
+        Specimen(
+            ["SELECT pause FROM breaks"],
+            {
+                "sqlite": "CREATE TABLE breaks (pause TEXT); INSERT INTO breaks VALUES ('1970-01-01 01:30:00');",
+                "postgres": "CREATE TABLE breaks (pause INTERVAL); INSERT INTO breaks VALUES ('1 hour 30 minutes');",
+            },
+        ),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         if any({type(p.sqlite), type(p.postgres)} == {int, float} for p in pairs(evidence)):
