@@ -79,6 +79,7 @@ class OwnServer:
     ) -> None:
         self._process = process
         self._owner = os.getpid()
+        self.folder = ""
         self._bases = bases
         self._account = account
 
@@ -95,8 +96,12 @@ class OwnServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        if status:
+        # the guard was killed: PostgreSQL's own processes hold the folder's lock until they are gone, too
+        for _ in range(30 if status else 0):
             guard.sweep(self._bases, self._account)
+            if not os.path.lexists(self.folder):
+                break
+            time.sleep(0.1)
 
 
 def start(
@@ -194,6 +199,7 @@ def _await(own: tuple[subprocess.Popen[bytes], OwnServer], job: guard.Job, binar
     if word != "ready":
         raise ServerError(values[0] if values else "the process that guards the server ended early")
     _, folder, password = values
+    own[1].folder = folder
     server = Server(
         host=folder if job["socket"] else "127.0.0.1",
         port=job["port"],
