@@ -18,8 +18,20 @@ import pytest
 from projects import Projects, Run
 
 from pytest_dualdb import syntax
-from pytest_dualdb.compare import align, compare
-from pytest_dualdb.recording import BACKENDS, Failure, Recording, Site, Statement, TableState
+from pytest_dualdb.compare import Context, align, compare
+from pytest_dualdb.recording import (
+    BACKENDS,
+    Backend,
+    Catalog,
+    Column,
+    Failure,
+    Recording,
+    Site,
+    Statement,
+    Table,
+    TableState,
+    TestFailure,
+)
 from pytest_dualdb.values import Equality, loose_key, same_value
 
 STATEMENTS = 300
@@ -341,3 +353,77 @@ def test_a_branch_of_one_half_leaves_the_keys_of_the_others_apart() -> None:
     ]
     right = [sent(READ + " WHERE id = ?", (n,), [(m,)]) for n, m in ((1, 1), (3, 2), (5, 3))]
     assert compared(left, right) == []
+
+
+def test_batches_of_a_library_may_be_cut_otherwise() -> None:
+    sql = "INSERT INTO t (a) VALUES (?)"
+    left = [replace(sent(sql, (n,)), via="sqlalchemy", rowcount=1) for n in (1, 2, 3)]
+    right = [replace(sent(sql, [(1,), (2,)]), kind="executemany", via="sqlalchemy", rowcount=-1), left[2]]
+    assert compared(left, right) == []
+    assert [a for a, b in align(left, right)] == []
+    own = [replace(s, via="") for s in left], [replace(s, via="") for s in right]
+    assert ("statements", "low") in compared(*own)
+
+
+def test_scripts_and_copies_are_paired_by_their_place() -> None:
+    for kind in ("script", "copy", "callproc"):
+        left, right = (replace(sent(f"CREATE TABLE {name} (n)", None), kind=kind) for name in "ab")
+        assert align([left], [right]) == [(left, right)]
+        assert align([left], [replace(right, kind="execute")]) != [(left, right)]
+
+
+def test_questions_about_the_schema_are_each_sides_own() -> None:
+    left = [sent("SELECT name FROM sqlite_master", (), [("t",)], 4)]
+    right = [sent("SELECT table_name FROM information_schema.tables", (), [("t",), ("u",)], 7)]
+    assert compared(left, right) == []
+    asked = [replace(sent(f"SELECT {n} AS a", (), [(n,)], n), columns=("a",)) for n in (1, 2)]
+    assert compared([asked[0]], [asked[1]]) == [("rows", "high")]
+
+
+@pytest.mark.parametrize("failing", BACKENDS)
+def test_what_a_half_did_not_get_to_write(failing: str) -> None:
+    error = TestFailure("call", "AssertionError", "no")
+    first, second, last = sent(READ, (), [(1,)]), sent("INSERT INTO t (a) VALUES (1)", ()), sent("INSERT INTO u (a) VALUES (1)", ())
+    table = {"t": TableState(("a",), ((1,),), 1), "u": TableState(("a",), ((1,),), 1)}
+    whole = Recording("t", "t", "sqlite", statements=(first, second, end("commit"), last), state=table)
+    empty = {name: TableState(("a",), (), 0) for name in table}
+    for count, notes in ((1, {"t": "cut-short", "u": "cut-short"}), (2, {"t": "", "u": "cut-short"}), (4, {"t": "", "u": ""})):
+        cut = replace(whole, outcome="failed", failure=error, statements=whole.statements[:count], state=empty)
+        sides = [replace(cut if backend == failing else whole, backend=backend) for backend in BACKENDS]
+        found = compare(sides[0], sides[1])
+        assert {d.table: d.note for d in found if d.kind == "state"} == notes
+        both = [replace(side, outcome="failed", failure=error) for side in sides]
+        assert {d.note for d in compare(both[0], both[1])} == {""}
+
+
+def test_a_result_that_only_one_driver_describes() -> None:
+    plain = sent("ALTER TABLE t ADD COLUMN b TEXT", ())
+    assert compared([replace(plain, columns=(), fetched="all")], [replace(plain, fetched="all")]) == []
+    rows = sent("UPDATE t SET a = 1 RETURNING a", (), [(1,)])
+    assert compared([rows], [replace(rows, columns=None, rows=())]) == [("rows", "high")]
+
+
+def test_large_results_are_compared_by_digest() -> None:
+    large = replace(sent(READ, (), [(1,), (2,)]), digest=(5000, "ab"))
+    assert compared([large], [replace(large, rows=[(2,), (1,)])]) == []
+    assert compared([large], [replace(large, rows=[(1,), (3,)], digest=(5000, "cd"))]) == [("rows", "high")]
+
+
+def test_what_one_half_alone_observed_or_made() -> None:
+    seen, missing = Recording("t", "t", "sqlite", observed=(("x", 1),)), Recording("t", "t", "postgres")
+    assert [(d.kind, d.severity) for d in compare(seen, missing)] == [("observed", "high")]
+    failing = replace(missing, outcome="failed", failure=TestFailure("call", "E", "no"))
+    assert [d.kind for d in compare(seen, failing)] == ["outcome"]
+    template = {"sqlite": Catalog(), "postgres": Catalog({"t": Table("t", (Column("a", "INTEGER"),))})}
+    for name, rows, found in (("t", (), []), ("t", ((1,),), ["high"]), ("other", (), ["high"])):
+        made = replace(missing, backend="sqlite", state={name: TableState(("a",), rows, len(rows))})
+        context = Context(template_catalogs=template)
+        assert [d.severity for d in compare(made, missing, context) if d.kind == "state"] == found
+
+
+def test_large_tables_are_compared_by_their_size() -> None:
+    def large(backend: Backend, count: int, digest: str) -> Recording:
+        return Recording("t", "t", backend, state={"t": TableState(("a",), (), count, digest)})
+
+    assert compare(large("sqlite", 9000, "a"), large("postgres", 9000, "a")) == ()
+    assert [d.severity for d in compare(large("sqlite", 9000, "a"), large("postgres", 8999, "b"))] == ["high"]
