@@ -20,6 +20,20 @@ pytest_plugins = ["pytester"]
 
 LIVE = "postgres_server"
 
+# What pytest prints depends on these. Inner runs print the same wherever the outer one is, on a continuous
+# integration server too; a test that wants one of them sets it for itself.
+for name in (
+    "CI",
+    "BUILD_NUMBER",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "PY_COLORS",
+    "PYTEST_ADDOPTS",
+    "PYTEST_THEME",
+):
+    os.environ.pop(name, None)
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
