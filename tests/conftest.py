@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import halves
+import hypothesis
 import psycopg2
 import pytest
 from projects import Projects
@@ -19,6 +20,11 @@ from pytest_dualdb.worker import Half, Worker
 pytest_plugins = ["pytester"]
 
 LIVE = "postgres_server"
+
+# The same examples in each run, so that a failure belongs to the change that it comes with; new ones are looked
+# for with --hypothesis-profile=default.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 # What pytest prints depends on these. Inner runs print the same wherever the outer one is, on a continuous
 # integration server too; a test that wants one of them sets it for itself.
