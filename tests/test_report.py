@@ -693,7 +693,8 @@ def assert_balanced(document: str) -> None:
         assert pipes == (width or pipes)
         width = pipes
     assert not fence
-    assert document.count("<details>") == document.count("</details>")
+    lines = document.splitlines()  # a name in a code span may have such text
+    assert lines.count("<details>") == lines.count("</details>")
 
 
 @settings(max_examples=80, deadline=None)
