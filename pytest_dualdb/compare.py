@@ -361,13 +361,17 @@ class _Comparison:
         """Yield the statements of the PostgreSQL half that went to SQLite, one for each call site.
 
         Another SQLite database that the SQLite half reached from the same line is the application's own
-        choice, not a bypass.
+        choice, not a bypass. Nor is the end of a transaction on a connection that did nothing else: a pool of
+        an earlier half gives its connections back when it is collected, whenever that is.
         """
+        worked = {
+            s.connection for s in self.recordings["postgres"].bypasses if s.kind not in ("commit", "rollback")
+        }
         usual = {(s.site, s.database) for s in self.recordings["sqlite"].bypasses}
         seen: Counter[Any] = Counter()
         first: dict[Any, Statement] = {}
         for statement in self.recordings["postgres"].bypasses:
-            if (statement.site, statement.database) not in usual:
+            if statement.connection in worked and (statement.site, statement.database) not in usual:
                 seen[statement.site] += 1
                 first.setdefault(statement.site, statement)
         for site, statement in first.items():

@@ -137,7 +137,9 @@ class Grammar:
         if depth == 0:
             return self.text_of(column, column, "1", "2", "0.5")
         if self.wild():
-            return self.text_of(f"({column} % 3)", f"max({column}, 1)", f"length({column})", f"round({column}, 1)")
+            return self.text_of(
+                f"({column} % 3)", f"max({column}, 1)", f"length({column})", f"round({column}, 1)"
+            )
         inner = self.number(scope, depth - 1)
         text = self.text(scope, depth - 1)
         return self.text_of(
@@ -151,7 +153,9 @@ class Grammar:
         if depth == 0:
             return self.text_of(column, column, "'b'")
         if self.wild():
-            return self.text_of(f"max({column}, 'b')", f"{column} + 1", f"round({column})", f"group_concat({column})")
+            return self.text_of(
+                f"max({column}, 'b')", f"{column} + 1", f"round({column})", f"group_concat({column})"
+            )
         inner = self.text(scope, depth - 1)
         return self.text_of(
             column, column, column, f"({column} || {inner})", f"lower({inner})", f"upper({inner})", f"trim({column})",
@@ -168,7 +172,9 @@ class Grammar:
         column = self.column(scope) or "1"
         kind = scope[column]
         text, flag = self.column(scope, *TEXTUAL), self.column(scope, "BOOLEAN")
-        which = self.choose("value", "order", "in", "null", "not null", "text", "number", "flag", "not", "and", "or")
+        which = self.choose(
+            "value", "order", "in", "null", "not null", "text", "number", "flag", "not", "and", "or"
+        )
         if which == "value":
             return f"{column} {self.choose('=', '<>')} {self.value(kind)}"
         if which == "order":
@@ -196,21 +202,29 @@ class Grammar:
         scope, text = dict(source.columns), source.name
         if len(self.tables) > 1 and self.choose(True, False, False):
             first, second = self.tables
-            scope = {f"a.{n}": k for n, k in first.columns.items()} | {f"b.{n}": k for n, k in second.columns.items()}
+            scope = {f"a.{n}": k for n, k in first.columns.items()} | {
+                f"b.{n}": k for n, k in second.columns.items()
+            }
             on = "a.id = b.id"
             if self.wild():
                 on = f"a.{self.choose(*first.columns)} = b.{self.choose(*second.columns)}"
             text = f"{first.name} a {self.choose('JOIN', 'LEFT JOIN')} {second.name} b ON {on}"
         column = self.column(scope) or "1"
-        form = self.choose("plain", "plain", "plain", "plain", "distinct", "count", "group", "union", "window")
+        form = self.choose(
+            "plain", "plain", "plain", "plain", "distinct", "count", "group", "union", "window"
+        )
         if form == "count":
-            what = f"count(*), count({column}), {self.choose('sum', 'avg', 'min', 'max')}({self.number(scope)})"
+            what = (
+                f"count(*), count({column}), {self.choose('sum', 'avg', 'min', 'max')}({self.number(scope)})"
+            )
             return f"SELECT {what} FROM {text}{self.where(scope)}"
         if form == "group":
             what = self.any(scope) if self.wild() else self.choose("count(*)", f"sum({self.number(scope)})")
             query = f"SELECT {column}, {what} FROM {text}{self.where(scope)} GROUP BY {column}"
             query += self.choose("", "", " HAVING count(*) > 1")
-            return str(query) + self.text_of("", f" ORDER BY {column}", " ORDER BY 2, 1", f" ORDER BY {column} DESC")
+            return str(query) + self.text_of(
+                "", f" ORDER BY {column}", " ORDER BY 2, 1", f" ORDER BY {column} DESC"
+            )
         if form == "union":
             other = self.column(scope) if self.wild() else self.column(scope, scope[column])
             word = self.choose("UNION", "UNION ALL", "EXCEPT", "INTERSECT")
@@ -225,7 +239,9 @@ class Grammar:
         query = f"SELECT {word}{', '.join(listed)} FROM {text}{self.where(scope)}"
         if self.choose(True, True, False):
             keys = ["1"] if word else [self.column(scope) for _ in range(self.choose(1, 2))]
-            query += " ORDER BY " + ", ".join(f"{key}{self.choose('', '', ' DESC', ' NULLS LAST')}" for key in keys)
+            query += " ORDER BY " + ", ".join(
+                f"{key}{self.choose('', '', ' DESC', ' NULLS LAST')}" for key in keys
+            )
         return query + self.text_of("", "", "", " LIMIT 2", " LIMIT 3 OFFSET 1")
 
     def row(self, into: Table, names: Sequence[str]) -> tuple[Any, ...]:
@@ -263,7 +279,9 @@ class Grammar:
         if kind == "delete":
             return self.finished(f"DELETE FROM {into.name} WHERE {self.condition(into.columns, 0)}")
         column = self.column(into.columns) or "id"
-        own = {**dict.fromkeys(NUMERIC, self.number), **dict.fromkeys(TEXTUAL, self.text)}.get(into.columns[column])
+        own = {**dict.fromkeys(NUMERIC, self.number), **dict.fromkeys(TEXTUAL, self.text)}.get(
+            into.columns[column]
+        )
         new = own(into.columns) if own and self.choose(True, False) else self.value(into.columns[column])
         return self.finished(f"UPDATE {into.name} SET {column} = {new}{self.where(into.columns)}")
 

@@ -564,3 +564,52 @@ def test_a_given_server_keeps_nothing_of_the_run(projects: Projects, postgres_se
     run = projects.run("server", "--db=both", "-n2", "--db-isolation=clone")
     assert run.status == 0, run.text
     assert databases() <= before
+
+
+def test_the_url_suits_sqlalchemy_and_psycopg2_alike(pytester: pytest.Pytester) -> None:
+    # SQLAlchemy takes psycopg 3 for postgresql:// from version 2.1 on
+    pytester.makeini("[pytest]\ndualdb_env = DATABASE_URL={url}")
+    pytester.makeconftest("import sys\nsys.modules['psycopg'] = None  # as if it were not installed")
+    pytester.makepyfile(
+        """
+        import os
+        import psycopg2
+        import pytest
+        import sqlalchemy
+
+        def test_both(db):
+            assert os.environ["DATABASE_URL"] == db.url
+            made = sqlalchemy.create_engine(db.url)
+            with made.connect() as connection:
+                assert connection.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
+            if db.backend == "postgres":
+                psycopg2.connect(db.url).close()
+                psycopg2.connect(db.url, cursor_factory=psycopg2.extras.RealDictCursor).close()
+            assert "secret" not in db.url
+        """
+    )
+    result = pytester.runpytest_subprocess("--db=both")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["1 pair: agrees"])
+
+
+def test_a_pool_that_is_collected_in_the_other_half_is_no_bypass(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import gc
+        import sqlalchemy
+        kept = []
+
+        def test_leaves_a_connection(db):
+            if db.backend == "sqlite":
+                kept.append(sqlalchemy.create_engine("sqlite:///" + db.path).connect())
+                kept[0].execute(sqlalchemy.text("SELECT 1"))
+            db.execute("SELECT 1")
+            if db.backend == "postgres":
+                kept.clear()
+                gc.collect()
+        """
+    )
+    result = pytester.runpytest_subprocess("--db=both")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["1 pair: agrees"])

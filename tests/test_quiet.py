@@ -383,12 +383,22 @@ def test_questions_about_the_schema_are_each_sides_own() -> None:
 @pytest.mark.parametrize("failing", BACKENDS)
 def test_what_a_half_did_not_get_to_write(failing: str) -> None:
     error = TestFailure("call", "AssertionError", "no")
-    first, second, last = sent(READ, (), [(1,)]), sent("INSERT INTO t (a) VALUES (1)", ()), sent("INSERT INTO u (a) VALUES (1)", ())
+    first, second, last = (
+        sent(READ, (), [(1,)]),
+        sent("INSERT INTO t (a) VALUES (1)", ()),
+        sent("INSERT INTO u (a) VALUES (1)", ()),
+    )
     table = {"t": TableState(("a",), ((1,),), 1), "u": TableState(("a",), ((1,),), 1)}
     whole = Recording("t", "t", "sqlite", statements=(first, second, end("commit"), last), state=table)
     empty = {name: TableState(("a",), (), 0) for name in table}
-    for count, notes in ((1, {"t": "cut-short", "u": "cut-short"}), (2, {"t": "", "u": "cut-short"}), (4, {"t": "", "u": ""})):
-        cut = replace(whole, outcome="failed", failure=error, statements=whole.statements[:count], state=empty)
+    for count, notes in (
+        (1, {"t": "cut-short", "u": "cut-short"}),
+        (2, {"t": "", "u": "cut-short"}),
+        (4, {"t": "", "u": ""}),
+    ):
+        cut = replace(
+            whole, outcome="failed", failure=error, statements=whole.statements[:count], state=empty
+        )
         sides = [replace(cut if backend == failing else whole, backend=backend) for backend in BACKENDS]
         found = compare(sides[0], sides[1])
         assert {d.table: d.note for d in found if d.kind == "state"} == notes

@@ -34,7 +34,8 @@ class HalfEnd:
 class Address:
     """How an application reaches the database; empty where the backend has no such thing.
 
-    ``sqlalchemy_url`` names the driver that is recorded, where ``url`` leaves it to whoever reads it.
+    ``sqlalchemy_url`` names psycopg2 as the driver. ``url`` leaves it to whoever reads it, unless that can only
+    fail: SQLAlchemy takes psycopg 3 for ``postgresql://`` from version 2.1 on, installed or not.
     """
 
     url: str

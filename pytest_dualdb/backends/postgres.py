@@ -7,6 +7,9 @@ serves to create those and nothing else.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.metadata
+import importlib.util
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +40,19 @@ _SETTLE = 0.5
 """Seconds to wait for backends that are on their way out before they are ended."""
 
 
+@functools.cache
+def _needs_driver_name() -> bool:
+    """Return whether the installed SQLAlchemy takes ``postgresql://`` for a driver that is not installed.
+
+    https://docs.sqlalchemy.org/en/21/changelog/migration_21.html: the default became psycopg 3.
+    """
+    try:
+        version = importlib.metadata.version("sqlalchemy")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return not version.startswith(("0.", "1.", "2.0")) and importlib.util.find_spec("psycopg") is None
+
+
 class PostgresBackend:
     """One worker's PostgreSQL databases: the one that tests use, and the template it comes from."""
 
@@ -49,9 +65,12 @@ class PostgresBackend:
         self.template = f"{database}_template"
         self.version = server.version
         self.isolation = isolation
+        plain = server.url(database)
+        qualified = plain.replace("postgresql://", "postgresql+psycopg2://", 1)
+        recorded.plain_urls[qualified] = plain
         self.address = Address(
-            url=server.url(database),
-            sqlalchemy_url=server.url(database).replace("postgresql://", "postgresql+psycopg2://", 1), dsn=server.dsn(database), host=server.host, port=str(server.port),
+            url=qualified if _needs_driver_name() else plain, sqlalchemy_url=qualified,
+            dsn=server.dsn(database), host=server.host, port=str(server.port),
             user=server.user, password=server.password, database=database,
         )  # fmt: skip
         self._maintenance: Any = None

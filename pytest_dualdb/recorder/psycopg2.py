@@ -31,6 +31,7 @@ _CURSOR: Any = ext.cursor
 _CONNECTION: Any = ext.connection
 """The native classes, to reach below the recording ones: their descriptors have no types."""
 native_connect: Any = _DRIVER._connect
+native_make_dsn: Any = ext.make_dsn
 live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
 """Connections that are not garbage yet, whoever holds them."""
 owns: Callable[[str], bool] = lambda database: False  # noqa: E731
@@ -480,13 +481,25 @@ def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
     return connection
 
 
+plain_urls: dict[str, str] = {}
+"""URLs of ours that name a driver for SQLAlchemy, and as libpq reads them: an application may use one as both."""
+
+
+def _make_dsn(dsn: str | None = None, **kwargs: Any) -> Any:
+    """Stand in for ``psycopg2.extensions.make_dsn``, which checks what ``psycopg2.connect`` is given."""
+    return native_make_dsn(plain_urls.get(dsn, dsn) if dsn else dsn, **kwargs)
+
+
 def intercept() -> Callable[[], None]:
     """Route ``psycopg2.connect`` through the recorder; return what undoes that."""
     _DRIVER._connect = _connect
+    vars(ext)["make_dsn"] = _make_dsn
 
     def undo() -> None:
         if _DRIVER._connect is _connect:
             _DRIVER._connect = native_connect
+        if ext.make_dsn is _make_dsn:
+            vars(ext)["make_dsn"] = native_make_dsn
 
     return undo
 
