@@ -1,0 +1,252 @@
+"""Which statement of one half is which of the other: by call site and what it does, then by what surrounds it.
+
+Pure: it knows statements and what their texts say, not what they gave beyond the first row, and nothing of
+divergences. A statement that only one half issued has no partner; a library may send the same rows in other
+batches, a thread pool may deal tasks out otherwise, and each dialect may have a branch of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pytest_dualdb import syntax
+from pytest_dualdb.recording import Statement, row_values
+
+Pair = tuple[Statement | None, Statement | None]
+
+
+def align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    """Pair the statements of two halves: by call site and statement, then by what stands between those.
+
+    A statement that only one half issued is paired with None. Threads are aligned apart.
+    """
+    threads = _by_thread(left), _by_thread(right)
+    if len(threads[0]) <= 1 and len(threads[1]) <= 1:
+        return _align(left, right)
+    pairs: list[Pair] = []
+    for first, second in _pair_threads(*threads):
+        pairs += _align(first, second)
+    return pairs
+
+
+def _pair_threads(
+    left: list[list[Statement]], right: list[list[Statement]]
+) -> Iterator[tuple[list[Statement], list[Statement]]]:
+    """Pair the threads that issued the same; what a pool dealt out otherwise is matched by statement.
+
+    Which of several threads comes first is a matter of chance, and so is which one takes a task.
+    """
+    rest = list(right)
+    unpaired = []
+    for one in left:
+        best = max(rest, key=lambda other: _likeness(one, other), default=None)
+        if best is None or not _likeness(one, best):
+            unpaired.append(one)
+            continue
+        rest.remove(best)
+        yield one, best
+    if len(unpaired) <= 1 and len(rest) <= 1:
+        yield from itertools.zip_longest(unpaired, rest, fillvalue=[])
+        return
+    waiting: dict[Any, list[Statement]] = {}
+    for statement in itertools.chain(*rest):
+        waiting.setdefault(_identity(statement), []).append(statement)
+    left_over = []
+    for thread in unpaired:
+        alone = []
+        for statement in thread:
+            same = waiting.get(_identity(statement))
+            if same:
+                yield [statement], [same.pop(0)]
+            else:
+                alone.append(statement)
+        left_over.append(alone)
+    others = {id(statement) for same in waiting.values() for statement in same}
+    still = [[statement for statement in thread if id(statement) in others] for thread in rest]
+    yield from itertools.zip_longest(left_over, still, fillvalue=[])
+
+
+def _likeness(one: Sequence[Statement], other: Sequence[Statement]) -> int:
+    """Return how many statements two threads share to the parameter; 0 unless they are the same otherwise."""
+    if [statement_key(s) for s in one] != [statement_key(s) for s in other]:
+        return 0
+    return 1 + sum(_identity(a) == _identity(b) for a, b in zip(one, other, strict=True))
+
+
+def _identity(statement: Statement) -> tuple[Any, str]:
+    return statement_key(statement), repr(_positional(statement))
+
+
+def _answered(statement: Statement) -> tuple[Any, ...]:
+    """Return the identity of a statement with what it gave: the same id may be of another row."""
+    first = repr(row_values(statement.rows[0])) if statement.rows else ""
+    return (*_identity(statement), statement.error is None, len(statement.rows), first)
+
+
+def _by_thread(statements: Sequence[Statement]) -> list[list[Statement]]:
+    threads: dict[int, list[Statement]] = {}
+    for statement in statements:
+        threads.setdefault(statement.thread, []).append(statement)
+    return list(threads.values())
+
+
+def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    keys = [statement_key(s) for s in left], [statement_key(s) for s in right]
+    if keys[0] == keys[1]:
+        return list(zip(left, right, strict=True))
+    batched = _batched(left, right, keys)
+    if batched:
+        left, right = (
+            [s for s in side if s.error or statement_key(s) not in batched] for side in (left, right)
+        )
+        keys = [statement_key(s) for s in left], [statement_key(s) for s in right]
+    own, others = ([s for s in side if s.kind not in _ENDS] for side in (left, right))
+    counts = Counter(map(statement_key, own)), Counter(map(statement_key, others))
+
+    def first(statement: Statement) -> tuple[Any, ...]:
+        # which round of a loop only one half made is seen by what it asked and was told
+        key = statement_key(statement)
+        return key if counts[0][key] == counts[1][key] else _answered(statement)
+
+    return _with_ends(_matched(own, others, (first, statement_key)), left, right)
+
+
+_ENDS = frozenset({"commit", "rollback"})
+
+
+def _matched(
+    left: Sequence[Statement], right: Sequence[Statement], keys: Sequence[Callable[[Statement], Any]]
+) -> list[Pair]:
+    """Pair statements by the first key; what is left between those by the next."""
+    if not left or not right or not keys:
+        return list(_pair_gap(left, right))
+    pairs: list[Pair] = []
+    matcher = difflib.SequenceMatcher(
+        None, [keys[0](s) for s in left], [keys[0](s) for s in right], autojunk=False
+    )
+    for tag, i, j, k, m in matcher.get_opcodes():
+        if tag == "equal":
+            pairs += zip(left[i:j], right[k:m], strict=True)
+        else:
+            pairs += _matched(left[i:j], right[k:m], keys[1:])
+    return pairs
+
+
+def _with_ends(pairs: Sequence[Pair], left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    """Put the ends of transactions behind the statements that they followed; one half may have more of them.
+
+    They look alike everywhere: statements matched by them would be those of other moments.
+    """
+    behind = _ends_behind(left), _ends_behind(right)
+    found: list[Pair] = _pair_ends(behind[0].get(0, []), behind[1].get(0, []))
+    for one, other in pairs:
+        found.append((one, other))
+        found += _pair_ends(behind[0].get(id(one), []), behind[1].get(id(other), []))
+    return found
+
+
+def _pair_ends(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    found: list[Pair] = []
+    for one, other in itertools.zip_longest(left, right):
+        if one is not None and other is not None and one.kind != other.kind:
+            found += [(one, None), (None, other)]
+        else:
+            found.append((one, other))
+    return found
+
+
+def _ends_behind(statements: Sequence[Statement]) -> dict[int, list[Statement]]:
+    """Return the ends of transactions by the id of the statement before them, 0 for those before any."""
+    found: dict[int, list[Statement]] = {}
+    last = 0
+    for statement in statements:
+        if statement.kind in _ENDS:
+            found.setdefault(last, []).append(statement)
+        else:
+            last = id(statement)
+    return found
+
+
+def _batched(
+    left: Sequence[Statement], right: Sequence[Statement], keys: tuple[list[Any], list[Any]]
+) -> frozenset[Any]:
+    """Return the inserts that a library sends in batches of different size: the state tells of their rows."""
+    first, second = Counter(keys[0]), Counter(keys[1])
+    return frozenset(
+        key
+        for statements, own in ((left, keys[0]), (right, keys[1]))
+        for statement, key in zip(statements, own, strict=True)
+        if statement.via in CONVERTERS and first[key] != second[key] and min(first[key], second[key]) > 0
+        and syntax.family(statement.sql) == "INSERT"
+    )  # fmt: skip
+
+
+def statement_key(statement: Statement) -> tuple[Any, ...]:
+    """Return what two statements must share to be the same one: place, verb and tables, not the text."""
+    site = statement.site
+    where = None if site is None else (site.path, site.line)
+    if statement.kind in ("execute", "executemany"):
+        return (where, syntax.family(statement.sql), syntax.tables(statement.sql))
+    return (where, statement.kind)
+
+
+def _pair_gap(left: Sequence[Statement], right: Sequence[Statement]) -> Iterator[Pair]:
+    """Pair what stands between the statements that both issued: the branches of a dialect switch."""
+    waiting = list(right)
+    for one in left:
+        other = next((s for s in waiting if _same_branch(one, s)), None)
+        if other is None:
+            yield one, None
+            continue
+        while waiting[0] is not other:
+            yield None, waiting.pop(0)
+        waiting.pop(0)
+        yield one, other
+    for rest in waiting:
+        yield None, rest
+
+
+def _same_branch(one: Statement, other: Statement) -> bool:
+    """Return whether two statements of one function do the same kind of thing in two dialects."""
+    if one.site is None or other.site is None or one.site.function != other.site.function:
+        return False
+    if syntax.is_about_schema(one.sql) or syntax.is_about_schema(other.sql):
+        return False
+    return one.site.path == other.site.path and syntax.family(one.sql) == syntax.family(other.sql)
+
+
+def _positional(statement: Statement) -> Any:
+    """Return the parameters in the order of the statement's placeholders, those of each set for executemany."""
+    if statement.kind == "executemany":
+        return [_in_order(statement.sql, params) for params in statement.params or ()]
+    return _in_order(statement.sql, statement.params)
+
+
+def _in_order(sql: str, params: Any) -> Any:
+    if not isinstance(params, Mapping):
+        return params
+    names = [first or second for first, second in _NAMED.findall(sql)]
+    return (
+        [params[name] for name in names]
+        if names and all(name in params for name in names)
+        else list(params.values())
+    )
+
+
+_NAMED = re.compile(r"%\((\w+)\)s|(?<!:):(\w+)")
+
+
+def parameter_sets(statement: Statement) -> list[Sequence[Any]]:
+    """Return the sets of parameters of a statement, one but for executemany."""
+    found = _positional(statement)
+    sets = found if statement.kind == "executemany" else [found]
+    return [one if isinstance(one, list | tuple) else [one] for one in sets]
+
+
+CONVERTERS = frozenset({"sqlalchemy", "django", "peewee", "pony"})
+"""Libraries that turn what a driver gives into the types of their columns."""

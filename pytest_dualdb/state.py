@@ -1,0 +1,199 @@
+"""What the databases held at the end of the two halves: table by table, and the keys that rows refer by.
+
+A part of the comparison of its own, because it asks nothing of statements but who wrote a table. It also
+answers what the comparison of results has to know of the databases' contents.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from pytest_dualdb import syntax
+from pytest_dualdb.divergence import Context, Difference, Divergence, Row, Severity
+from pytest_dualdb.recording import BACKENDS, Backend, Recording, Statement, TableState
+from pytest_dualdb.rows import compare_rows, counted, types_agree
+from pytest_dualdb.values import Equality, loose_key
+
+
+class State:
+    """The contents and the catalogs that belong to a pair of recordings."""
+
+    def __init__(self, recordings: Mapping[Backend, Recording], context: Context, equality: Equality) -> None:
+        self.recordings = recordings
+        self.context = context
+        self.equality = equality
+        self._position = 0
+        self._missed: frozenset[str] = frozenset()
+
+    def compare(self, position: int, missed: frozenset[str]) -> Iterator[Divergence]:
+        """Yield the tables that differ; ``missed`` are those that one half did not get to write."""
+        self._position, self._missed = position, missed
+        states = {backend: self.recordings[backend].state for backend in BACKENDS}
+        for name in sorted(states["sqlite"].keys() | states["postgres"].keys()):
+            left, right = (self._table(backend, name) for backend in BACKENDS)
+            if left is None or right is None:
+                present = right if left is None else left
+                if present is not None and (
+                    present.rows or present.count > 0 or name not in self._expected()
+                ):
+                    side = "PostgreSQL" if left is None else "SQLite"
+                    yield self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
+                continue
+            yield from self._table_state(name, left, right)
+
+    def _expected(self) -> frozenset[str]:
+        return frozenset(
+            name for catalog in self.context.template_catalogs.values() for name in catalog.tables
+        )
+
+    def _table(self, backend: Backend, name: str) -> TableState | None:
+        """Return a table's contents after the half: its own record, or the template's if it was not touched."""
+        own = self.recordings[backend].state.get(name)
+        if own is not None:
+            return own
+        template = self.context.templates.get(backend, {}).get(name)
+        if template is not None:
+            return template
+        catalog = self.recordings[backend].catalog or self.context.catalogs.get(backend)
+        table = None if catalog is None else catalog.table(name)
+        return None if table is None else TableState(tuple(c.name for c in table.columns), ())
+
+    def _table_state(self, name: str, left: TableState, right: TableState) -> Iterator[Divergence]:
+        if left == right and types_agree(left.rows, right.rows):
+            return
+        if left.digest or right.digest:
+            if (left.count, left.digest) != (right.count, right.digest) and left.count != right.count:
+                message = f"{left.count} rows on SQLite, {right.count} on PostgreSQL"
+                yield self._state_divergence(name, "high", f"table {name}: {message}", None)
+            return
+        names = [column.lower() for column in left.columns], [column.lower() for column in right.columns]
+        shared = [column for column in names[0] if column in names[1] and column not in self.context.ignore]
+        rows = [
+            [tuple(row[index] for index in map(own.index, shared)) for row in table.rows]
+            for own, table in zip(names, (left, right), strict=True)
+        ]
+        outcome = compare_rows(self.equality, rows[0], rows[1], shared, frozenset())
+        if outcome is None or outcome == "order":
+            return
+        if self._keys_only_in_state(name, outcome):
+            message = f"generated keys differ in {', '.join(outcome.differing)}"
+            found = self._state_divergence(name, "low", f"table {name}: {message}", outcome)
+            yield replace(found, note="generated-keys")
+            return
+        yield self._state_divergence(
+            name, "high", f"table {name}: {_state_message(outcome, left, right)}", outcome
+        )
+
+    def _keys_only_in_state(self, name: str, difference: Difference) -> bool:
+        if not difference.differing or len(difference.only_sqlite) != len(difference.only_postgres):
+            return False
+        if not all(self.is_generated(column, frozenset({name})) for column in difference.differing):
+            return False
+        return not self._referenced_elsewhere(name, difference) and self.rename_keys(difference)
+
+    def _referenced_elsewhere(self, name: str, difference: Difference) -> bool:
+        """Return whether another table holds one of the two keys: a reference would then point elsewhere.
+
+        References are often undeclared, so a column counts as one when it has the key's name.
+        """
+        sides: tuple[tuple[Backend, tuple[Row, ...]], ...] = (
+            ("sqlite", difference.only_sqlite), ("postgres", difference.only_postgres),
+        )  # fmt: skip
+        for backend, rows in sides:
+            for other, table in self.recordings[backend].state.items():
+                lowered = [column.lower() for column in table.columns]
+                for column in difference.differing:
+                    keys = {loose_key(row[difference.columns.index(column)]) for row in rows}
+                    for candidate in self._referring(other, name, column.lower()) & set(lowered):
+                        held = {loose_key(row[lowered.index(candidate)]) for row in table.rows}
+                        if held & keys and not self._reference_follows(candidate, other):
+                            return True
+        return False
+
+    def _referring(self, other: str, name: str, column: str) -> set[str]:
+        """Return the columns of another table that refer to a column, by declaration or by name."""
+        if other == name:
+            return set()
+        found = {f"{name.removesuffix('s')}_{column}", f"{name}_{column}"}
+        catalog = self.context.catalogs.get("postgres")
+        table = None if catalog is None else catalog.table(other)
+        if table is None:
+            return found
+        for key in table.foreign_keys:
+            if key.table.lower() == name:
+                found.update(own.lower() for own in key.columns)
+        own_key = {key.lower() for key in table.primary_key}
+        own = table.column(column)
+        if own is not None and not own.generated_key and column not in own_key:
+            found.add(column)
+        return found
+
+    def _reference_follows(self, column: str, table: str) -> bool:
+        """Return whether the referencing column itself differs between the halves."""
+        sides = []
+        for backend in BACKENDS:
+            state = self._table(backend, table)
+            lowered = [] if state is None else [c.lower() for c in state.columns]
+            if state is None or column not in lowered:
+                return False
+            sides.append(Counter(loose_key(row[lowered.index(column)]) for row in state.rows))
+        return sides[0] != sides[1]
+
+    def _state_divergence(
+        self, table: str, severity: Severity, message: str, difference: Difference | None
+    ) -> Divergence:
+        writers = {backend: self._writer(backend, table) for backend in BACKENDS}
+        note: Literal["", "cut-short"] = "cut-short" if table in self._missed else ""
+        return Divergence(
+            "state", severity, message, writers["sqlite"], writers["postgres"], table, self._position, difference,
+            note=note,
+        )  # fmt: skip
+
+    def _writer(self, backend: Backend, table: str) -> Statement | None:
+        """Return the last statement of the half that wrote the table, as far as its text tells."""
+        found = (
+            s for s in reversed(self.recordings[backend].statements) if table in syntax.written_tables(s.sql)
+        )
+        return next(found, None)
+
+    def holds(self, backend: Backend, rows: Sequence[Row]) -> bool:
+        known = self._contents(backend)
+        return all(loose_key(value) in known for row in rows for value in row if value is not None)
+
+    def _contents(self, backend: Backend) -> frozenset[Any]:
+        tables = {**self.context.templates.get(backend, {}), **self.recordings[backend].state}
+        return frozenset(loose_key(v) for table in tables.values() for row in table.rows for v in row)
+
+    def is_generated(self, column: str, tables: frozenset[str]) -> bool:
+        catalog = self.context.catalogs.get("postgres")
+        if catalog is None:
+            return False
+        for name in tables:
+            table = catalog.table(name)
+            found = None if table is None else table.column(column)
+            if table is not None and found is not None:
+                references = any(column.lower() in map(str.lower, key.columns) for key in table.foreign_keys)
+                return found.generated_key or references
+        return False
+
+    def rename_keys(self, difference: Difference) -> bool:
+        indexes = [difference.columns.index(name) for name in difference.differing]
+        rows = (*difference.only_sqlite, *difference.only_postgres)
+        if any(row[index] is None for row in rows for index in indexes):
+            return False
+        return all(
+            self.equality.rename((difference.columns[i].lower(), a[i]), (difference.columns[i].lower(), b[i]))
+            for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True)
+            for i in indexes
+        )
+
+
+def _state_message(difference: Difference, left: TableState, right: TableState) -> str:
+    if len(left.rows) != len(right.rows):
+        return f"{counted(len(left.rows), 'row')} on SQLite, {len(right.rows)} on PostgreSQL"
+    if difference.differing:
+        return f"stored values differ in {', '.join(difference.differing)}"
+    return "stored rows differ"
