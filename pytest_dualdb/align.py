@@ -31,7 +31,45 @@ def align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     pairs: list[Pair] = []
     for first, second in _pair_threads(*threads):
         pairs += _align(first, second)
-    return pairs
+    return _in_another_order(pairs)
+
+
+def _in_another_order(pairs: list[Pair]) -> list[Pair]:
+    """Pair anew what both halves issued as often, each in an order of its own.
+
+    A loop over a set comes by the same names in another order in each process, and concurrent tasks get to
+    their statements as their databases answer.
+    """
+    moved: dict[Any, list[int]] = {}
+    for index, (one, other) in enumerate(pairs):
+        statement = one or other
+        if statement is None or statement.kind in _ENDS:
+            continue
+        if one is None or other is None or not _asks_alike(one, other):
+            moved.setdefault(statement_key(statement), []).append(index)
+    found = list(pairs)
+    for indexes in moved.values():
+        left = [one for i in indexes if (one := pairs[i][0]) is not None]
+        right = [other for i in indexes if (other := pairs[i][1]) is not None]
+        if len(left) != len(right) or len(indexes) < 2:
+            continue
+        waiting: dict[Any, list[Statement]] = {}
+        for statement in right:
+            waiting.setdefault(_identity(statement), []).append(statement)
+        same = Counter(map(_identity, left)) == Counter(map(_identity, right))
+        if not same and len(indexes) == len(left):
+            continue  # in the order in which they came, each with values of its own
+        for i in indexes:
+            found[i] = (None, None)
+        at = [i for i in indexes if pairs[i][0] is not None]
+        for i, one, other in zip(at, left, right, strict=True):
+            found[i] = (one, waiting[_identity(one)].pop(0) if same else other)
+    return [pair for pair in found if pair != (None, None)]
+
+
+def _asks_alike(one: Statement, other: Statement) -> bool:
+    """Return whether two statements that belong together by their place have the same parameters, too."""
+    return one.params is other.params or one.params == other.params or _identity(one) == _identity(other)
 
 
 def _pair_threads(
@@ -98,7 +136,7 @@ def _by_thread(statements: Sequence[Statement]) -> list[list[Statement]]:
 def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     keys = [statement_key(s) for s in left], [statement_key(s) for s in right]
     if keys[0] == keys[1]:
-        return list(zip(left, right, strict=True))
+        return _in_another_order(list(zip(left, right, strict=True)))
     batched = _batched(left, right, keys)
     if batched:
         left, right = (
@@ -113,7 +151,8 @@ def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
         key = statement_key(statement)
         return key if counts[0][key] == counts[1][key] else _answered(statement)
 
-    return _with_ends(_matched(own, others, (first, statement_key)), left, right)
+    pairs = _in_another_order(_matched(own, others, (first, statement_key)))
+    return _with_ends(_with_branches(pairs), left, right)
 
 
 _ENDS = frozenset({"commit", "rollback"})
@@ -124,7 +163,7 @@ def _matched(
 ) -> list[Pair]:
     """Pair statements by the first key; what is left between those by the next."""
     if not left or not right or not keys:
-        return list(_pair_gap(left, right))
+        return [*((one, None) for one in left), *((None, other) for other in right)]
     pairs: list[Pair] = []
     matcher = difflib.SequenceMatcher(
         None, [keys[0](s) for s in left], [keys[0](s) for s in right], autojunk=False
@@ -193,6 +232,19 @@ def statement_key(statement: Statement) -> tuple[Any, ...]:
     if statement.kind in ("execute", "executemany"):
         return (where, syntax.family(statement.sql), syntax.tables(statement.sql))
     return (where, statement.kind)
+
+
+def _with_branches(pairs: Sequence[Pair]) -> list[Pair]:
+    """Pair what stands alone between the statements that both issued, as far as it belongs together."""
+    found: list[Pair] = []
+    for alone, run in itertools.groupby(pairs, key=lambda pair: None in pair):
+        if alone:
+            gap = list(run)
+            left, right = ([s for pair in gap if (s := pair[side]) is not None] for side in (0, 1))
+            found += _pair_gap(left, right)
+        else:
+            found += run
+    return found
 
 
 def _pair_gap(left: Sequence[Statement], right: Sequence[Statement]) -> Iterator[Pair]:
