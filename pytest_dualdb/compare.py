@@ -137,11 +137,13 @@ class _Comparison:
         if statement.kind in ("commit", "rollback"):
             return
         other: Backend = "postgres" if right is None else "sqlite"
+        if failed(self.recordings[other]):
+            return  # what one half went on to do is no reason for the end of the other
         if statement.error is not None:
             yield self._error_divergence(left, right)
             return
         key = statement_key(statement)
-        if failed(self.recordings[other]) or not all(count[key] for count in counts):
+        if not all(count[key] for count in counts):
             return
         if syntax.family(statement.sql) == "INSERT" and self._inserted(key, "sqlite") == self._inserted(
             key, "postgres"

@@ -22,6 +22,7 @@ from pytest_dualdb.recording import Opaque
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?(?: ?(?:[+-]\d\d(?::?\d\d)?|Z))?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+_UUID_BYTES = 16
 _NUMBERS = (int, float, Decimal)
 _EPOCH = datetime.datetime(1970, 1, 1)
 WINDOW_SLACK = 2.0
@@ -175,7 +176,10 @@ def loose_key(value: Any) -> Hashable:
         return ("j", frozenset(map(loose_key, value)))
     if isinstance(value, Opaque):
         return ("s", value.text)
-    return ("o", str(value)) if not isinstance(value, bytes) else ("b", value)
+    if isinstance(value, bytes):
+        # of this length it may be a UUID, which has more than one spelling
+        return ("s", value.hex()) if len(value) == _UUID_BYTES else ("b", value)
+    return ("o", str(value))
 
 
 def _json_key(value: Any) -> Hashable:
@@ -241,7 +245,10 @@ class Equality:
         if isinstance(left, float) and isinstance(right, float):
             if min(_digits(left), _digits(right)) > 5:
                 self.rename(left, right)
-        elif isinstance(left, str | uuid.UUID | bytes) and type(left) is type(right):
+        elif type(left) is not type(right):
+            if _random_uuids(left, right):
+                self.rename(left, right)
+        elif isinstance(left, str | uuid.UUID | bytes):
             if left == right or not self.rename(left, right):
                 return
             if not isinstance(left, str) or not isinstance(right, str):
@@ -261,7 +268,7 @@ class Equality:
             self.forget(mark)
             return same
         if isinstance(left, uuid.UUID | bytes):
-            return type(left) is type(right)
+            return type(left) is type(right) or _random_uuids(left, right)
         return self._same_time(left, right)
 
     def learn_for(self, column: str, left: Any, right: Any) -> None:
@@ -318,7 +325,7 @@ class Equality:
                 return True
             self.forget(mark)
             return False
-        if _looks_random(left) and _looks_random(right) and self.rename(left, right):
+        if _random_uuids(left, right) and self.rename(left, right):
             self.normalised.add("uuid")
             return True
         return False
@@ -471,8 +478,17 @@ _CLASS_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9
 """Where a text goes from one class of characters to another, other than words in camel case do."""
 
 
-def _looks_random(value: Any) -> bool:
-    return isinstance(value, uuid.UUID) or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
+def _random_uuids(left: Any, right: Any) -> bool:
+    """Return whether both are UUIDs, at least one of them written as such and not as 16 bytes."""
+    spelled = [
+        isinstance(value, uuid.UUID) or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
+        for value in (left, right)
+    ]
+    binary = [
+        isinstance(plain(value), bytes) and len(value) == _UUID_BYTES and len(set(plain(value))) > 5
+        for value in (left, right)
+    ]
+    return any(spelled) and all(map(max, spelled, binary))
 
 
 def _random_texts(left: str, right: str) -> bool:

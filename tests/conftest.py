@@ -23,7 +23,7 @@ LIVE = "postgres_server"
 
 # The same examples in each run, so that a failure belongs to the change that it comes with; new ones are looked
 # for with --hypothesis-profile=default.
-hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 # What pytest prints depends on these. Inner runs print the same wherever the outer one is, on a continuous

@@ -869,3 +869,14 @@ def test_connections_of_other_databases_are_not_kept(postgres: Half, postgres_ds
     other = psycopg2.connect(postgres_dsn)
     assert other.get_backend_pid() != backend
     other.close()
+
+
+def test_what_is_wrapped_for_the_driver_is_recorded_as_the_value(postgres: Half) -> None:
+    connection = psycopg2.connect(postgres.database.dsn)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s, %s", (psycopg2.Binary(b"a"), psycopg2.extras.Json({"b": 1})))
+        cursor.execute("SELECT %(one)s", {"one": psycopg2.Binary(memoryview(b"c"))})
+        cursor.executemany("SELECT %s", [(psycopg2.Binary(b"d"),), (2,)])
+    connection.close()
+    found = [statement.params for statement in postgres.recorder.statements()]
+    assert found == [(b"a", {"b": 1}), {"one": b"c"}, [(b"d",), (2,)]]

@@ -575,6 +575,19 @@ def pair_of_rows(left: Any, right: Any, sql: str = "SELECT v FROM t", **more: An
     return run.report()
 
 
+def test_failures_that_only_an_address_tells_apart_are_one_issue() -> None:
+    run = Run()
+    for number, address in enumerate(("0x7fd025758590", "0x7f1ce3c5d3da", "0xabcdef")):
+        ended = failure("app.CompileError", f"<Compiler object at {address}> can't render it")
+        refused = query("SELECT 1", None, "app.py:9 late", ("v",), [(1,)])
+        refused = replace(refused, error=undefined("table t"), columns=None, rows=())
+        # what the other half went on to do, an error that it survived too, is no reason for this end
+        run.pair(f"t.py::test_{number}", [], [refused], ended)
+    (issue,) = run.report().issues
+    assert (issue.rule, len(issue.tests)) == ("unexplained", 3)
+    assert issue.example.kind == "outcome"
+
+
 def test_long_values_are_cut_around_what_differs() -> None:
     text = shown(pair_of_rows("a" * 5000 + "X" + "b" * 5000, "a" * 5000 + "Y" + "b" * 5000), 80)
     (left,) = (line for line in text.splitlines() if line.startswith("  -"))

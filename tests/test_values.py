@@ -481,3 +481,16 @@ def test_large_numbers_have_one_key_in_every_type(number: int) -> None:
 def test_a_set_travels_as_a_set() -> None:
     for value in ({1, "a", None, (1, 2)}, frozenset({Decimal("1.5")}), {"x": {1, 2}}):
         assert value_from_json(json.loads(json.dumps(value_to_json(value)))) == value
+
+
+def test_a_uuid_that_one_side_keeps_as_bytes() -> None:
+    first, second, third = (uuid.uuid5(uuid.NAMESPACE_DNS, name) for name in "abc")
+    assert same_value(first, first.bytes)
+    assert loose_key(first) == loose_key(first.bytes) == loose_key(str(first))
+    equality = Equality(WINDOWS)
+    assert equality.same(first.bytes, second)
+    assert equality.same(first, second.bytes)
+    assert not equality.same(first.bytes, third)
+    learnt = Equality(WINDOWS)
+    learnt.learn(first.bytes, str(second))
+    assert not learnt.same(first.bytes, third)

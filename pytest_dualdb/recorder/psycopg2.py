@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import psycopg2
 import psycopg2.extensions as ext
+from psycopg2.extras import Json
 
 from pytest_dualdb.recorder import Entry, copied, current, failure_of
 from pytest_dualdb.recorder.sqlite3 import recorded_class, tee
@@ -30,6 +31,8 @@ _DRIVER: Any = psycopg2
 _CURSOR: Any = ext.cursor
 _CONNECTION: Any = ext.connection
 """The native classes, to reach below the recording ones: their descriptors have no types."""
+_BINARY: Any = ext.Binary
+_WRAPPERS = frozenset({_BINARY, Json})
 native_connect: Any = _DRIVER._connect
 native_make_dsn: Any = ext.make_dsn
 live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
@@ -133,7 +136,8 @@ class RecordedCursor(ext.cursor):
             text = text_of(query, connection)
             if ("set" in text or "SET" in text) and _OWN_SETTING.search(text):
                 connection._key = None
-            entry = recorder.open(kind, text, copied(params), connection, "postgres", connection._database)
+            given = list(map(_unwrapped, params or ())) if kind == "executemany" else _unwrapped(params)
+            entry = recorder.open(kind, text, given, connection, "postgres", connection._database)
         self._entry = entry
         if entry is None:
             return call(*args, **kwargs)
@@ -479,6 +483,21 @@ def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
     connection = native_connect(dsn, connection_factory=recorded, **kwargs)
     connection._key = key
     return connection
+
+
+def _unwrapped(params: Any) -> Any:
+    """Return a copy of parameters with the values that the application wrapped for this driver alone."""
+    if isinstance(params, tuple | list) and not _WRAPPERS.isdisjoint(map(type, params)):
+        return tuple(map(_unwrapped_value, params))
+    if isinstance(params, dict) and not _WRAPPERS.isdisjoint(map(type, params.values())):
+        return {name: _unwrapped_value(value) for name, value in params.items()}
+    return copied(params)
+
+
+def _unwrapped_value(value: Any) -> Any:
+    if type(value) not in _WRAPPERS:
+        return value
+    return bytes(value.adapted) if type(value) is _BINARY else value.adapted
 
 
 plain_urls: dict[str, str] = {}

@@ -269,7 +269,7 @@ def _follows(members: Iterable[tuple[TestResult, int]]) -> tuple[tuple[Divergenc
 
 
 def _scrubbed(message: str) -> str:
-    return re.sub(r"\d+|0x[0-9a-f]+", "#", message)
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", message)
 
 
 _TITLES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import re
 import uuid
@@ -12,7 +13,7 @@ from pytest_dualdb.recording import Opaque
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.ddl import ERROR, has
 from pytest_dualdb.rules.driver import alone, run
-from pytest_dualdb.rules.facts import OTHER, said
+from pytest_dualdb.rules.facts import OTHER, explained, said
 
 _ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO item VALUES (1, 'a');"
 
@@ -257,3 +258,52 @@ class ArrayType(Rule):
                     if a.startswith("{") or (column is not None and column.type.endswith("[]")):
                         return True
         return False
+
+
+class PostgresOnlyType(Rule):
+    """Values of types that SQLite does not have, such as ranges.
+
+    What differs:
+        The value: an object of the driver on PostgreSQL, which also brings it to its canonical form; on SQLite
+        the text that was stored. What the application then does with it fails on one of the two.
+    Why:
+        SQLite accepts any name as the type of a column, INT4RANGE too, and stores what it is given.
+    Instead:
+        Columns of the simple types that make up the value:
+        ``SELECT first_night, last_night FROM booking WHERE id = 1``.
+    References:
+        https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+        https://www.postgresql.org/docs/current/rangetypes.html
+    """
+
+    name = "postgres-only-type"
+    title = "column of a type that SQLite does not have: text there"
+    instead = "columns of simple types that make up the value"
+    kinds = frozenset({"type", "rows", "state"})
+    priority = 5
+    _BOOKING = """
+        CREATE TABLE booking (id INTEGER PRIMARY KEY, nights INT4RANGE);
+        INSERT INTO booking VALUES (1, '[1,3]'), (2, '[2,8]');
+    """
+    specimens = (
+        Specimen(["SELECT id, nights FROM booking WHERE id = 1"], _BOOKING),
+        # without an order, but the same row
+        Specimen(["SELECT id, nights FROM booking LIMIT 1"], _BOOKING),
+    )
+    near_misses = (
+        Specimen(
+            ["SELECT id, nights FROM booking WHERE id = 1"],
+            "CREATE TABLE booking (id INTEGER PRIMARY KEY, nights TEXT); INSERT INTO booking VALUES (1, '[1,3]');",
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        return explained(
+            evidence, lambda pair: isinstance(pair.sqlite, str) and not isinstance(pair.postgres, _SIMPLE)
+        )
+
+
+_SIMPLE = (
+    type(None), str, bytes, memoryview, int, float, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta,
+    uuid.UUID, list, tuple, dict,
+)  # fmt: skip

@@ -382,5 +382,10 @@ class DialectBranch(Rule):
         return bool(left and right) and left != right
 
     def _plain(self, sql: str) -> str:
-        """Return the text without its literals, placeholders, letter case and white space."""
-        return " ".join(re.sub(r"%\(\w+\)s|%s|\?\d*|:\w+", "?", bare(sql)).lower().split())
+        """Return the text without what a library writes for one dialect: quotes, casts, placeholders, OFFSET 0.
+
+        Literals, letter case and white space are gone as well.
+        """
+        text = re.sub(r"::\s*[\w.]+(\s+varying)?(\(\d+\))?(\[\])*", "", bare(sql))
+        text = re.sub(r"%\(\w+\)s|%s|\?\d*|(?<!:):\w+", "?", text.replace('"', ""))
+        return re.sub(r"\blimit \? offset \?", "limit ?", " ".join(text.lower().split()))

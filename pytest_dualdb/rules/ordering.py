@@ -331,7 +331,28 @@ class UnorderedRows(Rule):
         cut = shape.limited or (
             sqlite.fetched in ("one", "some") and max(sqlite.rowcount, postgres.rowcount) > 1
         )
-        return cut or self._inner(evidence)
+        return (cut or self._inner(evidence)) and not self._same_rows(evidence)
+
+    @staticmethod
+    def _same_rows(evidence: Evidence) -> bool:
+        """Return whether each half got the same rows by their key, with other values in them."""
+        difference = evidence.divergence.difference
+        if difference is None:
+            return False
+        keys = {"id"}
+        for name in syntax.tables(evidence.sql("postgres")):
+            for catalog in evidence.catalogs.values():
+                table = catalog.table(name)
+                if table is not None and len(table.primary_key) == 1:
+                    keys.add(table.primary_key[0].lower())
+            # an object-relational mapper selects columns under the name of their table
+            keys |= {f"{name}_{key}" for key in tuple(keys)}
+        found = [index for index, column in enumerate(difference.columns) if column.lower() in keys]
+        return any(
+            {loose_key(row[index]) for row in difference.only_sqlite}
+            == {loose_key(row[index]) for row in difference.only_postgres}
+            for index in found
+        )
 
     def _inner(self, evidence: Evidence) -> bool:
         """Return whether a subquery cuts its rows without an order."""
