@@ -37,18 +37,29 @@ def key_of(item: pytest.Item, backend: str) -> str:
         return f"{item.parent.nodeid}::{cast(pytest.Function, item).originalname}"
     callspec = getattr(item, "callspec", None)
     if callspec is None:
-        return item.nodeid
+        return nodeid_of(item)
     rest = callspec.id.removesuffix(backend).removesuffix("-")
-    start = item.nodeid.removesuffix(f"[{callspec.id}]")
+    start = nodeid_of(item).removesuffix(f"[{callspec.id}]")
     return f"{start}[{rest}]" if rest else start
+
+
+def nodeid_of(item: pytest.Item) -> str:
+    """Return the node id as it is everywhere: to that of a worker, --dist=loadgroup adds the group."""
+    return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
 
 
 class Collection:
     """Makes halves of the tests of one process as they are collected."""
 
-    def __init__(self, backends: Sequence[str], rules: Callable[[], Iterable[str]]) -> None:
-        """``rules`` gives the names that an allowance may have; it is asked only if there is one."""
+    def __init__(
+        self, backends: Sequence[str], rules: Callable[[], Iterable[str]], pinned: str | None = None
+    ) -> None:
+        """Make halves for ``backends``, of which a pinned worker keeps its own.
+
+        ``rules`` gives the names that an allowance may have; it is asked only if there is one.
+        """
         self.backends = tuple(backends)
+        self._pinned = pinned
         self._rules = rules
         self._known: frozenset[str] | None = None
         self._counts: dict[tuple[str, str], int] = {}
@@ -141,6 +152,10 @@ class Collection:
 
     def finish(self, items: list[pytest.Item], config: pytest.Config) -> None:
         """Deselect what runs on the other backend only, and count the tests that an allowance is for."""
+        if self._pinned is not None:
+            # what is no half runs once, on the first backend's side
+            default = self.backends[0]
+            items[:] = [item for item in items if (backend_of(item) or default) == self._pinned]
         elsewhere = [item for item in items if _ELSEWHERE in item.stash]
         if elsewhere:
             config.hook.pytest_deselected(items=elsewhere)

@@ -36,7 +36,7 @@ class Setting:
     metavar: str = ""
     environment: str = ""
     choices: tuple[str, ...] = ()
-    kind: Literal["string", "lines", "paths"] = "string"
+    kind: Literal["string", "lines", "paths", "truth"] = "string"
 
     @property
     def ini(self) -> str:
@@ -60,6 +60,8 @@ SETTINGS = (
     Setting("listen", "auto", "how a started server is reached: auto, socket or tcp", choices=LISTEN),
     Setting("locale", "", "collation of the PostgreSQL databases, such as en_US.UTF-8"),
     Setting("ignore", (), "columns that are not compared", kind="lines"),
+    Setting("pin_workers", "false", "with --db=both -n 2 or more, let each worker serve one backend only, for"
+            " applications that are bound to their database when they are imported", kind="truth"),
 )  # fmt: skip
 
 
@@ -78,6 +80,7 @@ class Settings:
     listen: str
     locale: str
     ignore: tuple[str, ...]
+    pin_workers: bool
     rootdir: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -123,6 +126,8 @@ def resolve(
         else:
             values[setting.name], sources[setting.name] = setting.default, "default"
         value = values[setting.name]
+        if setting.kind == "truth":
+            values[setting.name] = _truth(value, sources[setting.name])
         if setting.choices and value not in setting.choices:
             expected = ", ".join(setting.choices)
             raise SettingError(
@@ -133,6 +138,14 @@ def resolve(
     for name in ("schema", "redirect", "ignore"):
         values[name] = tuple(line.strip() for line in values[name] if line.strip())
     return Settings(rootdir=rootdir, sources=sources, **values)
+
+
+def _truth(text: str, source: str) -> bool:
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise SettingError(f"{source}: unknown value {text!r}; expected true or false")
 
 
 _FIELDS = ("url", "sqlalchemy_url", "dsn", "path", "host", "port", "user", "password", "database", "backend")

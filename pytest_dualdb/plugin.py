@@ -11,18 +11,18 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dualdb import __version__, config, hookspecs
-from pytest_dualdb.collection import Collection, backend_of, key_of
+from pytest_dualdb import __version__, config, distribution, hookspecs
+from pytest_dualdb.collection import Collection, backend_of, key_of, nodeid_of
 
 if TYPE_CHECKING:
     from pytest_dualdb.database import Database
-    from pytest_dualdb.recording import Recording
+    from pytest_dualdb.recording import Backend, Recording
     from pytest_dualdb.report import Report
     from pytest_dualdb.rules import Rule
     from pytest_dualdb.server import RunningServer, Server
@@ -89,9 +89,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
         # an application's early `from sqlite3 import connect` must get ours
         recorded.intercept()
-    if settings.env and "PYTEST_XDIST_WORKER" not in os.environ:
-        early_config.stash[_HALVES] = halves = Halves(early_config, settings, None)
-        halves.set_environment()
+    given = distribution.told()
+    if given is not None or settings.env:
+        early_config.stash[_HALVES] = halves = Halves(early_config, settings, given)
+        if settings.env:
+            halves.set_environment()
 
 
 def _resolve(pytest_config: pytest.Config, options: Any) -> config.Settings:
@@ -114,10 +116,9 @@ def pytest_configure(config: pytest.Config) -> None:
         " reason=...): what is known of the test on the two databases; all but ignore need a reason",
     )
     settings = config.stash.get(_SETTINGS, None) or _resolve(config, config.option)
-    given = getattr(config, "workerinput", {}).get("dualdb")
     halves = config.stash.get(_HALVES, None)
     if halves is None:
-        config.stash[_HALVES] = halves = Halves(config, settings, given)
+        config.stash[_HALVES] = halves = Halves(config, settings, None)
         if settings.env:
             halves.set_environment()
     config.pluginmanager.register(halves, "dualdb-halves")
@@ -184,13 +185,14 @@ class Halves:
         self.settings = settings
         self.run = given["run"] if given else os.urandom(4).hex()
         self.server = ServerSource(settings, given["server"] if given else None)
-        self.collection = Collection(settings.backends, self._rule_names)
+        self.pinned: Backend | None = given.get("backend") if given else None
+        self.collection = Collection(settings.backends, self._rule_names, self.pinned)
         self._worker: Worker | None = None
         self._before: dict[str, str | None] = {}
 
     def set_environment(self) -> None:
         """Set the variables of `dualdb_env` for what is imported before the first half: its own values."""
-        variables = self.worker().first_environment()
+        variables = self.worker().first_environment(self.pinned or self.settings.backends[0])
         self._before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
 
@@ -362,7 +364,7 @@ def _recording(item: pytest.Item, half: Half, phases: dict[str, Any], marks: Map
     elif teardown is not None and teardown[0] == "failed":
         outcome, failure = "error", teardown[1]
     return half.recording(
-        test=key_of(item, half.backend.name), nodeid=item.nodeid, outcome=outcome, failure=failure,
+        test=key_of(item, half.backend.name), nodeid=nodeid_of(item), outcome=outcome, failure=failure,
         seconds=sum(phase[2] for phase in phases.values()),
         reason=next((phase[3] for phase in phases.values() if phase[3]), ""),
         marks=marks,
@@ -441,6 +443,12 @@ class Controller:
         self.halves = halves
         self._session: Session | None = None
         self._report: Report | None = None
+        self._specs: Sequence[Any] = ()
+        self._asking = False
+        self.pins = settings.pin_workers and len(settings.backends) == 2
+        dist = pytest_config.getoption("dist", "no")
+        if self.pins and dist == "no" and not pytest_config.option.collectonly:
+            self._refuse_to_pin(dist, 0)
         for path in settings.report:
             _check_report_path(pytest_config.invocation_params.dir / path, settings.sources["report"])
 
@@ -463,7 +471,9 @@ class Controller:
     def pytest_report_header(self) -> str | None:
         if not self.settings.chosen:
             return None
-        return f"dualdb: {self.settings.backend} ({self.settings.sources['backend']})"
+        sources = self.settings.sources
+        pinned = f", workers pinned ({sources['pin_workers']})" if self.pins else ""
+        return f"dualdb: {self.settings.backend} ({sources['backend']}){pinned}"
 
     def pytest_report_collectionfinish(self) -> str | None:
         if not self.settings.chosen or not self.halves.server.started:
@@ -482,14 +492,41 @@ class Controller:
         sources = self.settings.sources
         return f"{' <-> '.join(parts)}, isolation {self.settings.isolation} ({sources['isolation']})"
 
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._pytest_session = session
+
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Give a worker of pytest-xdist the run's name and server."""
+    def pytest_xdist_setupnodes(self, specs: Sequence[Any]) -> None:
+        """Give the workers of pytest-xdist the run's name and server, and each its backend if they are pinned."""
+        self._specs = specs
+        if self.pins:
+            self._refuse_to_pin(self.config.getoption("dist"), len(specs))
+            distribution.pin(specs)
         server = None
         if "postgres" in self.settings.backends and not self.config.option.collectonly:
             self.halves.server.start()
             server = self.halves.server.get().to_json()
-        node.workerinput["dualdb"] = {"run": self.halves.run, "server": server}
+        distribution.tell(specs, {"run": self.halves.run, "server": server})
+
+    def _refuse_to_pin(self, dist: str, workers: int) -> None:
+        refused = distribution.refusal(dist, workers)
+        if refused:
+            raise pytest.UsageError(f"pytest-dualdb: {self.settings.sources['pin_workers']}: {refused}")
+
+    @pytest.hookimpl(optionalhook=True, wrapper=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Generator[None, Any, Any]:
+        made = yield
+        if not self.pins or self._asking:
+            return made
+        self._asking = True  # for one scheduler for each backend, whoever makes them
+        make = config.hook.pytest_xdist_make_scheduler
+        return distribution.PinnedScheduling(
+            lambda: make(config=config, log=log), self._specs, self._collected
+        )
+
+    def _collected(self, halves: int) -> None:
+        # of one worker pytest-xdist says it itself
+        self._pytest_session.testscollected = halves
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         recording = vars(report).pop("dualdb", None)

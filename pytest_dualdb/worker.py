@@ -65,11 +65,11 @@ class Worker:
                 raise
         return self._backends[name]
 
-    def first_environment(self) -> dict[str, str]:
-        """Return the variables of ``dualdb_env`` for the first half, before there is a template."""
-        name = self.settings.backends[0]
+    def first_environment(self, name: Name) -> dict[str, str]:
+        """Return the variables of ``dualdb_env`` for a backend, before there is a template."""
         if name not in self._made:
             self._made[name] = self._make(name)
+            self._made[name].prepare()
         return self.environment(self._made[name])
 
     @staticmethod
@@ -116,7 +116,11 @@ class Worker:
                 backend.run_script(text)
             except Exception as error:
                 raise SchemaError(self._failures(backend, scripts) or f"{path}: {error}") from error
-        self._setup(Database(backend, self.environment(backend)))
+        database = Database(backend, self.environment(backend))
+        try:
+            self._setup(database)
+        finally:
+            database._close()
 
     def _failures(self, backend: Backend, scripts: list[tuple[Path, str]]) -> str:
         """Return a line for each statement of the schema files that fails, all of them."""

@@ -63,6 +63,9 @@ class Backend(Protocol):
     own: str
     """What the recorder knows the test's own database by."""
 
+    def prepare(self) -> None:
+        """Make the empty database, for an application that connects before `build`, when it is imported."""
+
     def build(self, setup: Callable[[], None]) -> None:
         """Run ``setup`` on the empty database, which then is the template that each half starts with."""
 

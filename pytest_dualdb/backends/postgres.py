@@ -96,10 +96,14 @@ class PostgresBackend:
 
     # ------------------------------------------------------------------------------------------- lifecycle
 
-    def build(self, setup: Callable[[], None]) -> None:
+    def prepare(self) -> None:
         for database in (self.own, self.template):
             self._run(f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
         self._create(self.own)
+
+    def build(self, setup: Callable[[], None]) -> None:
+        if not self._created:
+            self.prepare()
         setup()
         self._catalog = self._read_catalog()
         self._state = {
@@ -144,8 +148,8 @@ class PostgresBackend:
         self._dirty = self._scripted = False
         self._stale = None
 
-    def _disconnect(self) -> None:
-        """Close every connection of ours and every recorded one to the tests' database."""
+    def _disconnect(self, close: Callable[[Any], None] = recorded.replace) -> None:
+        """Close every connection of ours and every recorded one to the tests' database, which is replaced."""
         recorded.drop_kept(self.own)
         self._sent = None
         if self._restorer is not None:
@@ -154,7 +158,7 @@ class PostgresBackend:
         for connection in list(recorded.live):
             if connection._database == self.own:
                 with contextlib.suppress(psycopg2.Error):
-                    ext.connection.close(connection)
+                    close(connection)
         if self._admin is not None:
             self._admin.close()
             self._admin = None
@@ -342,7 +346,7 @@ class PostgresBackend:
     def close(self) -> None:
         self._undo()
         recorded.owns = lambda name: False
-        self._disconnect()
+        self._disconnect(ext.connection.close)
         # a server of ours is thrown away as a whole
         with contextlib.suppress(psycopg2.Error):
             for database in () if self.server.owned else dict.fromkeys(self._created):

@@ -72,10 +72,14 @@ class SQLiteBackend:
 
     # ------------------------------------------------------------------------------------------- lifecycle
 
+    def prepare(self) -> None:
+        """Do nothing: to open the file makes it."""
+
     def build(self, setup: Callable[[], None]) -> None:
         self._admin = self._open_admin()
         setup()
-        self._close_live()
+        # closed they are not: a pool of the application's, made when it was imported, may hold them
+        self._end_transactions()
         self._template = _native(":memory:")
         self._admin.backup(self._template)
         self._open_file()

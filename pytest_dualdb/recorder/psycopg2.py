@@ -224,6 +224,7 @@ class RecordedConnection(ext.connection):
     _nested: bool = False
     _encoding: str = ""
     _key: Any = None
+    _made: tuple[str, Any, dict[str, Any]] = ("", None, {})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -439,10 +440,11 @@ def _take_off(kept: list[RecordedConnection]) -> RecordedConnection | None:
 
 def _renew(connection: RecordedConnection) -> None:
     """Bring the Python side of a connection back to how ``connect`` gives it."""
-    key = connection._key
+    key, made = connection._key, connection._made
     database, encoding = connection._database, connection._encoding
     connection.__dict__.clear()
     connection._key, connection._database, connection._encoding = key, database, encoding
+    connection._made = made
     _CONNECTION.set_session(connection, isolation_level="DEFAULT", readonly="DEFAULT", deferrable="DEFAULT")
     vars(_CONNECTION)["cursor_factory"].__set__(connection, None)
     connection.string_types.clear()
@@ -464,6 +466,73 @@ def drop_kept(database: str | None = None) -> None:
             del _kept[key]
 
 
+# ---------------------------------------------------------------------------------------- replaced databases
+
+
+def replace(connection: RecordedConnection) -> None:
+    """Close a connection to a database that gives way to a new one of the same name.
+
+    To the application, whose pool may hold it, it stays open: at its next use it goes to the new database.
+    """
+    live.discard(connection)
+    closed = _CONNECTION.closed.__get__(connection)
+    session = () if closed else tuple(getattr(connection, name) for name in _SESSION)
+    _CONNECTION.close(connection)
+    if closed or connection.async_ or connection._given_back or not connection._made[0]:
+        return
+    kind = type(connection)
+    if kind not in _replaced_classes:
+        _replaced_classes[kind] = type(kind.__name__, (_Replaced, kind), {"__module__": kind.__module__})
+    connection._session = session  # type: ignore[attr-defined]
+    connection.__class__ = _replaced_classes[kind]
+
+
+_SESSION = ("autocommit", "isolation_level", "readonly", "deferrable")
+_replaced_classes: dict[type, type] = {}
+
+
+class _Replaced:
+    """Passes everything on to a connection that is opened when it is first needed: psycopg2 can't reopen one."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            return object.__getattribute__(self, name)
+        state = object.__getattribute__(self, "__dict__")
+        if name == "close" and "_next" not in state:
+            return functools.partial(_close_replaced, self)
+        return getattr(_next(self, state), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(_next(self, object.__getattribute__(self, "__dict__")), name, value)
+
+    def __enter__(self) -> Any:
+        self.__getattribute__("__enter__")()
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        return self.__getattribute__("__exit__")(*error)
+
+
+def _next(replaced: Any, state: dict[str, Any]) -> Any:
+    connection = state.get("_next")
+    if connection is None:
+        dsn, factory, arguments = state["_made"]
+        connection = _connect(dsn, connection_factory=factory, **arguments)
+        for name, value in zip(_SESSION, state["_session"], strict=True):
+            if getattr(connection, name) != value:
+                setattr(connection, name, value)
+        for attribute, value in state.items():
+            # what the application put on its connection
+            if attribute not in connection.__dict__ and attribute not in ("_made", "_session"):
+                connection.__dict__[attribute] = value
+        state["_next"] = connection
+    return connection
+
+
+def _close_replaced(replaced: Any) -> None:
+    object.__setattr__(replaced, "__class__", type(replaced).__mro__[2])
+
+
 def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
     """Open a recorded connection: stands in for ``psycopg2._connect``."""
     given = connection_factory or ext.connection
@@ -482,6 +551,7 @@ def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
             return kept
     connection = native_connect(dsn, connection_factory=recorded, **kwargs)
     connection._key = key
+    connection._made = (dsn, connection_factory, kwargs)
     return connection
 
 
