@@ -48,6 +48,12 @@ def nodeid_of(item: pytest.Item) -> str:
     return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
 
 
+def without_group(nodeid: str) -> str:
+    """Return the node id of a half, as workers send it, without the group of --dist=loadgroup."""
+    start, bracket, end = nodeid.rpartition("]")
+    return start + bracket if end.startswith("@") else nodeid
+
+
 class Collection:
     """Makes halves of the tests of one process as they are collected."""
 

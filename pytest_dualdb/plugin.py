@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dualdb import __version__, config, distribution, hookspecs
-from pytest_dualdb.collection import Collection, backend_of, key_of, nodeid_of
+from pytest_dualdb.collection import Collection, backend_of, key_of, nodeid_of, without_group
 
 if TYPE_CHECKING:
     from pytest_dualdb.database import Database
@@ -34,6 +34,8 @@ _HALVES = pytest.StashKey["Halves"]()
 _HALF = pytest.StashKey["Half"]()
 _PHASES = pytest.StashKey[dict[str, Any]]()
 _REFUSED = pytest.StashKey[bool]()
+_ENDINGS = ("sqlite]", "postgres]")
+_BOUND = "if the application opens its database when it is imported, set dualdb_pin_workers = true and run with -n 2"
 
 # ------------------------------------------------------------------------------------------------- options
 
@@ -187,6 +189,7 @@ class Halves:
         self.server = ServerSource(settings, given["server"] if given else None)
         self.pinned: Backend | None = given.get("backend") if given else None
         self.collection = Collection(settings.backends, self._rule_names, self.pinned)
+        self.deselected: set[str] = set()
         self._worker: Worker | None = None
         self._before: dict[str, str | None] = {}
 
@@ -252,9 +255,18 @@ class Halves:
 
         return [rule.name for rule in all_rules(own_rules(self.config))]
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.deselected.update(nodeid_of(item) for item in items if backend_of(item) is not None)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.server.started:
             self.server.get()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        if self.deselected and hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["dualdb_deselected"] = list(self.deselected)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -443,6 +455,8 @@ class Controller:
         self.halves = halves
         self._session: Session | None = None
         self._report: Report | None = None
+        self._missing: dict[str, str] = {}
+        self._nodeids: set[str] = set()
         self._specs: Sequence[Any] = ()
         self._asking = False
         self.pins = settings.pin_workers and len(settings.backends) == 2
@@ -465,6 +479,7 @@ class Controller:
                 same_value=(lambda left, right, column: custom(left=left, right=right, column=column))
                 if custom.get_hookimpls()
                 else None,
+                advice=_BOUND if self.settings.env and not self.pins else "",
             )
         return self._session
 
@@ -531,16 +546,58 @@ class Controller:
     def pytest_runtest_logreport(self, report: Any) -> None:
         recording = vars(report).pop("dualdb", None)
         if recording is None:
+            if not report.passed and without_group(report.nodeid).endswith(_ENDINGS):
+                self._note_missing(report)
             return
         try:
             self.session().add(recording)
         except Exception as error:  # a failure of ours must not take the run down
             _complain(self.config, f"{recording.test} is lost: {type(error).__name__}: {error}")
 
+    def _note_missing(self, report: pytest.TestReport) -> None:
+        """Take note of why a half may have no recording: it never had its database."""
+        if report.skipped:
+            text = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            reason = str(text).removeprefix("Skipped: ")
+            why = f"was skipped: {reason}" if reason else "was skipped"
+        elif report.when in ("setup", "call", "teardown"):
+            why = "failed before it asked for its database"
+        else:
+            why = "crashed its worker"
+        self._missing.setdefault(without_group(report.nodeid), why)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._nodeids.update(map(nodeid_of, session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._nodeids.update(map(without_group, ids))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.halves.deselected.update(getattr(node, "workeroutput", {}).get("dualdb_deselected", ()))
+
+    def _say_what_is_missing(self) -> None:
+        missing = self.session().missing
+        for nodeid in self.session().awaited():
+            if nodeid in self._missing:
+                missing[nodeid] = self._missing[nodeid]
+            elif nodeid in self.halves.deselected:
+                missing[nodeid] = "was deselected"
+            elif nodeid not in self._nodeids:
+                missing[nodeid] = "was not collected"
+
+    def _one_side_was_asked_for(self) -> bool:
+        """Return whether the user chose tests in a way that may leave one side out."""
+        option = self.config.option
+        chosen = (option.keyword, option.markexpr, option.deselect)
+        return any(chosen) or any("::" in str(argument) for argument in self.config.args)
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self._session is None:
             return
+        self._say_what_is_missing()
         self._report = self._build()
         try:
             self.config.hook.pytest_dualdb_report(report=self._report)
@@ -550,7 +607,9 @@ class Controller:
         worst, limit = self._report.worst, self.settings.fail_on
         reached = worst is not None and limit != "never"
         reached = reached and config.FAIL_ON.index(worst or limit) <= config.FAIL_ON.index(limit)
-        if exitstatus == pytest.ExitCode.OK and (reached or self._session.undecided):
+        reached = reached or bool(self._session.undecided)
+        reached = reached or bool(self._report.one_sided and not self._one_side_was_asked_for())
+        if exitstatus == pytest.ExitCode.OK and reached:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _build(self) -> Report:

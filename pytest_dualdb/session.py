@@ -34,13 +34,17 @@ class Session:
         ignore: Iterable[str] = (),
         rules: Sequence[Rule] = (),
         same_value: SameValue | None = None,
+        advice: str = "",
     ) -> None:
+        """``advice`` is added to the reason of tests whose statements all went to the wrong database."""
+        self.advice = advice
         self.backends = tuple(backends)
         self.tests: dict[str, TestResult] = {}
         self.recordings: list[Recording] = []
         self.templates: dict[str, Mapping[str, TableState]] = {}
         self.catalogs: dict[str, Catalog] = {}
-        self.missing: dict[tuple[str, Backend], str] = {}
+        self.missing: dict[str, str] = {}
+        """Why a half did not come, by its node id: what is said after "the PostgreSQL half"."""
         self._keep = keep_recordings and len(self.backends) == 1
         self._ignore = frozenset(name.lower() for name in ignore)
         self._rules = tuple(rules)
@@ -87,6 +91,8 @@ class Session:
         divergences = compare(sqlite, postgres, context)
         diagnoses = diagnose(divergences, sqlite, postgres, catalogs, self.templates, self._rules)
         reason = _not_comparable(sqlite, postgres)
+        if reason and self.advice and postgres.bypasses and not postgres.statements and sqlite.statements:
+            reason += f"; {self.advice}"
         allowances = _allowances(sqlite, postgres)
         allowed = {one.rule for one in allowances}
         verdict: Verdict = "disagree" if any(d.rule not in allowed for d in diagnoses) else "agree"
@@ -99,6 +105,13 @@ class Session:
             sqlite.test, verdict, reason, _half(sqlite), _half(postgres), diagnoses, leaks, allowances
         )
 
+    def awaited(self) -> list[str]:
+        """Return the node ids of the halves whose partners came and they did not."""
+        return [
+            half_id(test, "postgres" if recording.backend == "sqlite" else "sqlite")
+            for test, recording in self._open.items()
+        ]
+
     def report(self, **meta: Any) -> Report:
         """Return the report of all that came in; halves without a partner are not comparable."""
         tests = dict(self.tests)
@@ -106,7 +119,7 @@ class Session:
         for test, recording in self._open.items():
             other: Backend = "postgres" if recording.backend == "sqlite" else "sqlite"
             halves = {recording.backend: _half(recording)}
-            why = self.missing.get((test, other), "did not run")
+            why = self.missing.get(half_id(test, other), "did not run")
             result = TestResult(
                 test, "not-comparable", f"the {_NAMES[other]} half {why}",
                 halves.get("sqlite"), halves.get("postgres"),
@@ -128,6 +141,11 @@ class Session:
             made, tests.values(), self.recordings, only,
             rules=self._rules, templates=self.templates, catalogs=self.catalogs,
         )  # fmt: skip
+
+
+def half_id(test: str, backend: Backend) -> str:
+    """Return the node id of a half: the test's with the backend as its last parameter."""
+    return f"{test[:-1]}-{backend}]" if test.endswith("]") else f"{test}[{backend}]"
 
 
 def _allowances(*halves: Recording) -> tuple[Allowance, ...]:

@@ -507,7 +507,7 @@ def test_all_agree_takes_three_lines() -> None:
         run.pair(f"t.py::test_{number}", [portable()], [portable()])
     assert shown(run.report(), 80).splitlines() == [
         "SQLite 3.45.1 <-> PostgreSQL 18.6 (embedded, en_US.UTF-8)",
-        "3 pairs: all agree",
+        "3 pairs: all agree       statements: sqlite 3, postgres 3",
         "SQL time: sqlite 30 ms, postgres 30 ms (1.0x)",
     ]
 

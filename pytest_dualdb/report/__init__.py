@@ -130,6 +130,25 @@ class Report:
         halves = (test.sqlite if backend == "sqlite" else test.postgres for test in self.tests)
         return sum(half.sql_seconds for half in halves if half is not None)
 
+    def statements(self, backend: Backend) -> int:
+        """Return how many statements reached the tests' databases of a backend."""
+        halves = (test.sqlite if backend == "sqlite" else test.postgres for test in self.tests)
+        return sum(half.statements for half in halves if half is not None)
+
+    @property
+    def one_sided(self) -> str:
+        """Why nothing was compared although tests ran: one side of them did not. Else empty."""
+        if len(self.meta.backends) < 2 or any(test.verdict != "not-comparable" for test in self.tests):
+            return ""
+        reasons: dict[str, int] = {}
+        for test in self.tests:
+            if _ran(test.sqlite) != _ran(test.postgres):
+                reasons[test.reason] = reasons.get(test.reason, 0) + 1
+        if not reasons:
+            return ""
+        reason, count = max(reasons.items(), key=lambda item: item[1])
+        return f"{reason} ({count} of {len(self.tests)} tests)"
+
     @property
     def ratio(self) -> float | None:
         """How many times the SQL time on SQLite PostgreSQL took; None where there is too little to tell."""
@@ -185,6 +204,11 @@ class Report:
     @property
     def worst(self) -> Severity | None:
         return self.issues[0].severity if self.issues else None
+
+
+def _ran(half: Half | None) -> bool:
+    """Return whether a half did something with its database."""
+    return half is not None and half.statements > 0 and half.outcome not in ("skipped", "xfailed")
 
 
 def build(

@@ -90,12 +90,18 @@ class _Document:
             report.count("not-comparable"),
         ]
         yield from _table(("pairs", "agree", "disagree", "not comparable"), [list(map(str, counts))])
+        if report.one_sided:
+            yield f"**Nothing was compared:** {_escaped(clean(report.one_sided))}"
+            yield ""
         severities = report.severities()
         if report.issues:
             yield from _table(
                 ("issues", *severities), [list(map(str, (len(report.issues), *severities.values())))]
             )
-        times = ", ".join(f"{_SIDES[b]} {report.sql_seconds(b):.2f} s" for b in report.meta.backends)
+        times = ", ".join(
+            f"{_SIDES[b]} {report.sql_seconds(b):.2f} s for {report.statements(b)} statements"
+            for b in report.meta.backends
+        )
         ratio = "" if report.ratio is None else f" ({report.ratio:.1f}x)"
         yield f"SQL time: {times}{ratio}"
         yield ""

@@ -126,15 +126,19 @@ class _Summary:
         report = self.report
         count = len(report.tests)
         pairs = _count(count, "pair")
+        numbers = (f"{backend} {report.statements(backend)}" for backend in report.meta.backends)
+        received = f"statements: {', '.join(numbers)}"
         if report.count("agree") == count:
-            self._add((f"{pairs}: ", ""), ("all agree" if count > 1 else "agrees", "green"))
+            self._beside([(f"{pairs}: ", ""), ("all agree" if count > 1 else "agrees", "green")], received)
             return
         parts: list[Segment] = []
         for verdict, style in (("agree", "green"), ("disagree", "red"), ("not-comparable", "yellow")):
             number = report.count(verdict)  # type: ignore[arg-type]
             if number:
                 parts += [(", " if parts else "", ""), (f"{number} {verdict.replace('-', ' ')}", style)]
-        self._add((f"{pairs}: ", ""), *parts)
+        self._beside([(f"{pairs}: ", ""), *parts], received)
+        if report.one_sided:
+            self._wrapped([("NOTHING WAS COMPARED: ", "red")], clean(report.one_sided))
 
     def _last(self) -> None:
         report = self.report
@@ -149,14 +153,16 @@ class _Summary:
         if not counts:
             self._add((sql, "light"))
             return
-        left: list[Segment] = [(f"{_count(len(report.issues), 'issue')}: ", "bold"), *counts]
+        self._beside([(f"{_count(len(report.issues), 'issue')}: ", "bold"), *counts], sql)
+
+    def _beside(self, left: list[Segment], right: str) -> None:
+        """Add a line with a remark at its right, which gets a line of its own where there is no room."""
         used = sum(cells(text) for text, _ in left)
-        if used + 3 + cells(sql) <= self.width:
-            left.append((" " * min(7, self.width - used - cells(sql)), ""))
-            self._add(*left, (sql, "light"))
+        if used + 3 + cells(right) <= self.width:
+            self._add(*left, (" " * min(7, self.width - used - cells(right)), ""), (right, "light"))
         else:
             self._add(*left)
-            self._add((sql, "light"))
+            self._add((right, "light"))
 
     # ------------------------------------------------------------------------------------------- one issue
 
