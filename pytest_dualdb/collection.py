@@ -54,6 +54,30 @@ def without_group(nodeid: str) -> str:
     return start + bracket if end.startswith("@") else nodeid
 
 
+class Failures(dict[Any, bool]):
+    """The failures that --lf runs again: a half is among them if its partner is."""
+
+    def __contains__(self, nodeid: object) -> bool:
+        if super().__contains__(nodeid):
+            return True
+        text = str(nodeid)
+        for one, other in (("sqlite]", "postgres]"), ("postgres]", "sqlite]")):
+            if text.endswith(one):
+                partner = text.removesuffix(one) + other
+                # a parsed id from pytest 9.2 on
+                parse = getattr(type(nodeid), "parse", str)
+                return super().__contains__(parse(partner))
+        return False
+
+
+def fail_in_pairs(config: pytest.Config) -> None:
+    """Have --lf and --ff take both halves of a test of which one failed."""
+    plugin = config.pluginmanager.get_plugin("lfplugin")
+    known = getattr(plugin, "lastfailed", None)
+    if known:
+        plugin.lastfailed = Failures(known)  # type: ignore[attr-defined]
+
+
 class Collection:
     """Makes halves of the tests of one process as they are collected."""
 

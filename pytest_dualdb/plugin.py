@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dualdb import __version__, config, distribution, hookspecs
-from pytest_dualdb.collection import Collection, backend_of, key_of, nodeid_of, without_group
+from pytest_dualdb.collection import (
+    Collection,
+    backend_of,
+    fail_in_pairs,
+    key_of,
+    nodeid_of,
+    without_group,
+)
 
 if TYPE_CHECKING:
     from pytest_dualdb.database import Database
@@ -124,6 +131,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if settings.env:
             halves.set_environment()
     config.pluginmanager.register(halves, "dualdb-halves")
+    if len(settings.backends) == 2:
+        fail_in_pairs(config)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config, settings, halves), "dualdb-controller")
 
@@ -611,6 +620,9 @@ class Controller:
         reached = reached or bool(self._report.one_sided and not self._one_side_was_asked_for())
         if exitstatus == pytest.ExitCode.OK and reached:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if not self.config.pluginmanager.has_plugin("terminalreporter"):
+            for path in self.settings.report:
+                self._write(path)
 
     def _build(self) -> Report:
         import sqlite3
@@ -632,7 +644,8 @@ class Controller:
             except Exception as error:  # the reports and pytest's own summary must still come
                 _complain(self.config, f"the summary failed: {type(error).__name__}: {error}")
         for path in self.settings.report:
-            self._write(terminalreporter, path)
+            problem = self._write(path)
+            terminalreporter.write_line(problem or f"Wrote parity report to {path}", red=bool(problem))
 
     def _show(self, terminalreporter: pytest.TerminalReporter, report: Report) -> None:
         from pytest_dualdb.report.terminal import lines
@@ -643,7 +656,8 @@ class Controller:
                 terminalreporter.write(text, **({style: True} if style else {}))
             terminalreporter.write("\n")
 
-    def _write(self, terminalreporter: pytest.TerminalReporter, path: Path) -> None:
+    def _write(self, path: Path) -> str:
+        """Write the report to a file; return why that failed, empty if it did not."""
         from pytest_dualdb.report import renderer
 
         assert self._report is not None
@@ -652,9 +666,8 @@ class Controller:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(renderer(path)(self._report), encoding="utf-8")
         except OSError as error:
-            terminalreporter.write_line(f"parity report {path} could not be written: {error}", red=True)
-        else:
-            terminalreporter.write_line(f"Wrote parity report to {path}")
+            return f"parity report {path} could not be written: {error}"
+        return ""
 
 
 def _check_report_path(path: Path, source: str) -> None:

@@ -93,7 +93,7 @@ def test_a_half_can_be_selected(projects: Projects, arguments: tuple[str, ...], 
     assert run.status == 0, run.text
 
 
-def test_last_failed_runs_the_failing_half(pytester: pytest.Pytester, projects: Projects) -> None:
+def test_last_failed_runs_the_failing_half_and_its_partner(pytester: pytest.Pytester, projects: Projects) -> None:
     pytester.makepyfile(
         """
         import unittest
@@ -115,7 +115,10 @@ def test_last_failed_runs_the_failing_half(pytester: pytest.Pytester, projects: 
     pytester.runpytest_subprocess(*given).assert_outcomes(passed=3, failed=1)
     result = pytester.runpytest_subprocess(*given, "--lf", "-v")
     result.stdout.fnmatch_lines(
-        ["run-last-failure: rerun previous 1 failure", "*::test_fails[[]sqlite[]] F*"]
+        [
+            "run-last-failure: rerun previous 2 failures", "*::test_fails[[]sqlite[]] F*",
+            "*::test_fails[[]postgres[]] P*",
+        ]
     )
     assert "test_passes" not in result.stdout.str()
 
