@@ -72,10 +72,9 @@ class Failures(dict[Any, bool]):
 
 def fail_in_pairs(config: pytest.Config) -> None:
     """Have --lf and --ff take both halves of a test of which one failed."""
-    plugin = config.pluginmanager.get_plugin("lfplugin")
-    known = getattr(plugin, "lastfailed", None)
-    if known:
-        plugin.lastfailed = Failures(known)  # type: ignore[attr-defined]
+    plugin: Any = config.pluginmanager.get_plugin("lfplugin")
+    if getattr(plugin, "lastfailed", None):
+        plugin.lastfailed = Failures(plugin.lastfailed)
 
 
 class Collection:

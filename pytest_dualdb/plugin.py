@@ -93,16 +93,18 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
             f" expected one plugin to have it: add -p no:{owner[1]} to leave that one out,"
             f" or run without {source}"
         )
-    if settings.chosen:
+    if settings.chosen or settings.redirect:
         from pytest_dualdb.recorder import sqlite3 as recorded
 
         # an application's early `from sqlite3 import connect` must get ours
         recorded.intercept()
     given = distribution.told()
-    if given is not None or settings.env:
+    if given is not None or settings.env or settings.redirect:
         early_config.stash[_HALVES] = halves = Halves(early_config, settings, given)
         if settings.env:
             halves.set_environment()
+        elif settings.redirect:
+            halves.worker()
 
 
 def _resolve(pytest_config: pytest.Config, options: Any) -> config.Settings:

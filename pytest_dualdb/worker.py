@@ -21,7 +21,7 @@ from pytest_dualdb.backends import Backend, Isolation, SchemaError
 from pytest_dualdb.config import Settings
 from pytest_dualdb.database import Database
 from pytest_dualdb.dialect import ScriptError, split_script
-from pytest_dualdb.recorder import Recorder, activate, database_error
+from pytest_dualdb.recorder import Recorder, activate, current, database_error
 from pytest_dualdb.recording import Backend as Name
 from pytest_dualdb.recording import Recording, TestFailure
 from pytest_dualdb.server import Server
@@ -51,6 +51,30 @@ class Worker:
         self._failed: dict[Name, Exception] = {}
         self._sent: set[Name] = set()
         self._removers: list[subprocess.Popen[bytes]] = []
+        self._building: dict[Name, Backend] = {}
+        if settings.redirect:
+            from pytest_dualdb.recorder import sqlite3 as recorded
+
+            recorded.redirects = {
+                os.path.realpath(settings.rootdir / path): self._redirected for path in settings.redirect
+            }
+
+    def _redirected(self) -> str:
+        """Return the file that a path of ``dualdb_redirect`` opens, also in a half on PostgreSQL.
+
+        Never the application's own: between halves it is the test's database as it is then.
+        """
+        recorder = current()
+        if recorder is None or "sqlite" in self._building:
+            if "sqlite" not in self._backends and "sqlite" not in self._building:
+                self.first_environment("sqlite")
+            found = self._backends.get("sqlite") or self._building.get("sqlite") or self._made["sqlite"]
+            return found.address.path
+        recorder.paused += 1
+        try:
+            return self.backend("sqlite").address.path
+        finally:
+            recorder.paused -= 1
 
     def backend(self, name: Name) -> Backend:
         """Return the worker's databases of that kind, with the template built. Raises what that raised."""
@@ -84,27 +108,24 @@ class Worker:
     def _open(self, name: Name) -> Backend:
         files = self.settings.schema_files(name)
         backend = self._made.pop(name, None) or self._make(name)
+        self._building[name] = backend
         try:
             backend.build(lambda: self._build(backend, files))
         except BaseException:
             backend.close()
             raise
+        finally:
+            del self._building[name]
         return backend
 
     def _make(self, name: Name) -> Backend:
         isolation = cast(Isolation, self.settings.isolation)
         if name == "sqlite":
             from pytest_dualdb.backends.sqlite import SQLiteBackend
-            from pytest_dualdb.recorder import sqlite3 as recorded
 
             folder, in_memory = database_folder(self.name)
             self._removers.append(remove_with_us(folder))
-            backend: Backend = SQLiteBackend(folder, isolation, durable_folder=not in_memory)
-            recorded.redirects = {
-                os.path.realpath(self.settings.rootdir / path): backend.address.path
-                for path in self.settings.redirect
-            }
-            return backend
+            return SQLiteBackend(folder, isolation, durable_folder=not in_memory)
         from pytest_dualdb.backends.postgres import PostgresBackend
 
         return PostgresBackend(self._server(), f"dualdb_{self.name}", isolation)
@@ -151,6 +172,9 @@ class Worker:
     def start(self, name: Name) -> Half:
         """Begin a half on a fresh database: recording is on from here."""
         backend = self.backend(name)
+        if self.settings.redirect and name != "sqlite" and "sqlite" in self._backends:
+            # an earlier half may have written to it by a path that is redirected
+            self._backends["sqlite"].start_half()
         backend.start_half()
         return Half(self, backend)
 
@@ -167,6 +191,10 @@ class Worker:
         backend.close()
 
     def close(self) -> None:
+        if self.settings.redirect:
+            from pytest_dualdb.recorder import sqlite3 as recorded
+
+            recorded.redirects = {}
         for backend in (*self._backends.values(), *self._made.values()):
             backend.close()
         self._backends.clear()

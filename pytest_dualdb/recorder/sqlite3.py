@@ -16,6 +16,7 @@ import time
 import urllib.parse
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -349,19 +350,31 @@ def path_of(database: Any, uri: bool = False) -> str:
     return text if text in ("", ":memory:") else os.path.realpath(text)
 
 
-redirects: dict[str, str] = {}
-"""Real paths that open another file instead: the application's own path -> the test's database."""
+redirects: dict[str, Callable[[], str]] = {}
+"""Real paths that open another file instead, and what gives it: the test's database, made when it is needed."""
+
+
+def _redirected(database: Any, uri: bool) -> Any:
+    """Return what to open in the place of what ``sqlite3.connect`` was given."""
+    target = redirects.get(path_of(database, uri))
+    if target is None:
+        return database
+    path = target()
+    text = os.fsdecode(database)
+    if not (uri and text.startswith("file:")):
+        return path
+    query = urllib.parse.urlsplit(text).query
+    return f"{Path(path).as_uri()}?{query}" if query else Path(path).as_uri()
 
 
 def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
     """Open a recorded connection: takes what ``sqlite3.connect`` takes."""
     if redirects and (args or "database" in kwargs):
-        path = args[0] if args else kwargs["database"]
-        target = redirects.get(path_of(path, bool(kwargs.get("uri", False))))
-        if target is not None and args:
-            args = (target, *args[1:])
-        elif target is not None:
-            kwargs["database"] = target
+        uri = bool(kwargs.get("uri", len(args) > 7 and args[7]))
+        if args:
+            args = (_redirected(args[0], uri), *args[1:])
+        else:
+            kwargs["database"] = _redirected(kwargs["database"], uri)
     # the fifth parameter of connect; positional use is deprecated since Python 3.12
     given = args[5] if len(args) > 5 else kwargs.get("factory", sqlite3.Connection)
     if isinstance(given, type) and issubclass(given, sqlite3.Connection):

@@ -1,0 +1,1 @@
+CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1);
