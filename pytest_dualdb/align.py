@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import Statement, row_values
+from pytest_dualdb.encoding import row_values
+from pytest_dualdb.recording import Statement
 
 Pair = tuple[Statement | None, Statement | None]
 

@@ -271,10 +271,7 @@ class _Comparison:
             return
         if left.columns != right.columns:
             yield from self._columns(left, right)
-        if left.digest is not None or right.digest is not None:
-            if left.digest == right.digest:
-                return
-        elif left.rows is right.rows or (left.rows == right.rows and types_agree(left.rows, right.rows)):
+        if left.rows is right.rows or (left.rows == right.rows and types_agree(left.rows, right.rows)):
             return
         ignored = frozenset(
             index for index, name in enumerate(columns) if name.lower() in self.context.ignore
@@ -293,7 +290,16 @@ class _Comparison:
         self, kind: Kind, severity: Severity, message: str, left: Statement, right: Statement,
         difference: Difference | None = None,
     ) -> Divergence:  # fmt: skip
-        return Divergence(kind, severity, message, left, right, None, self.position, difference)
+        return Divergence(
+            kind,
+            severity,
+            message,
+            left,
+            right,
+            None,
+            self.position,
+            None if difference is None else difference.cut(),
+        )
 
     def _columns(self, left: Statement, right: Statement) -> Iterator[Divergence]:
         names = left.columns or (), right.columns or ()

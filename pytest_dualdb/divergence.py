@@ -27,13 +27,29 @@ MAX_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Rows that only one half has, how many both have, and the names of the columns that differ."""
+    """Rows that only one half has, how many both have, and the names of the columns that differ.
+
+    ``more_sqlite`` and ``more_postgres`` count rows that are not there; a divergence has the first `MAX_SHOWN`.
+    """
 
     columns: tuple[str, ...]
     only_sqlite: tuple[Row, ...] = ()
     only_postgres: tuple[Row, ...] = ()
     both: int = 0
     differing: tuple[str, ...] = ()
+    more_sqlite: int = 0
+    more_postgres: int = 0
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """How many rows only SQLite has, and how many only PostgreSQL."""
+        return len(self.only_sqlite) + self.more_sqlite, len(self.only_postgres) + self.more_postgres
+
+    def cut(self) -> Difference:
+        """Return the difference with no more rows than a divergence keeps."""
+        only = self.only_sqlite[:MAX_SHOWN], self.only_postgres[:MAX_SHOWN]
+        more = (total - len(rows) for total, rows in zip(self.totals, only, strict=True))
+        return Difference(self.columns, *only, self.both, self.differing, *more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,23 @@
 This module must know neither pytest nor a driver: the recorder fills these types in a worker, the
 controller compares them, and ``dualdb compare`` reads them back from a file years later. Everything here
 has a JSON form of plain values, because pytest-xdist carries nothing else (execnet refuses ``Decimal`` and
-``datetime``): a value JSON cannot hold travels as ``{"type": ..., "text": ...}``.
+``datetime``); `encoding` has that of values and rows.
 """
 
 from __future__ import annotations
 
-import base64
-import datetime
-import decimal
-import json
-import math
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from pytest_dualdb.encoding import (
+    Packed,
+    row_values,
+    rows_from_json,
+    rows_to_json,
+    value_from_json,
+    value_to_json,
+)
 
 Backend = Literal["sqlite", "postgres"]
 BACKENDS: tuple[Backend, Backend] = ("sqlite", "postgres")
@@ -68,7 +71,7 @@ class Statement:
     or ``connect`` (a connection that could not be opened). ``rows`` are the fetched rows only, in fetch
     order, as sequences or mappings of values; ``fetched`` says how far the application read: ``none``,
     ``one`` (fetchone, once), ``some`` or ``all``. ``columns`` is None for a statement without a result.
-    ``digest`` replaces rows past the limit: (number of rows in all, hash independent of order).
+    Very many rows are `Packed`, here and in a `TableState`.
     ``database`` is empty for the test's own database, else the SQLite path that was reached instead.
     ``named`` says how the rows can be read: ``""`` by index only, ``row`` by index and name, ``mapping`` by
     name only; ``read`` names the cursor attributes that the application looked at (``rowcount``,
@@ -92,25 +95,25 @@ class Statement:
     database: str = ""
     in_transaction: bool = False
     aborted: bool = False
-    digest: tuple[int, str] | None = None
     named: Literal["", "row", "mapping"] = ""
     read: tuple[str, ...] = ()
     via: str = ""
 
     @property
-    def values(self) -> list[tuple[Any, ...]]:
+    def values(self) -> Sequence[tuple[Any, ...]]:
         """Return the rows as tuples of values, whatever row factory made them."""
+        if isinstance(self.rows, Packed):
+            return self.rows
         return [row_values(row) for row in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """The contents of one table after a half: column names and rows, or a digest for a large table."""
+    """The contents of one table after a half: column names and rows; ``count`` is -1 if it is not known."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
+    rows: Sequence[tuple[Any, ...]]
     count: int = -1
-    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,116 +233,6 @@ class Recording:
         return _recording_from_json(data)
 
 
-# ------------------------------------------------------------------------------------------------ values
-
-
-def row_values(row: Any) -> tuple[Any, ...]:
-    """Return the values of one fetched row: a tuple, list, mapping or driver row; else a 1-tuple."""
-    if type(row) is tuple:
-        return row
-    if isinstance(row, Mapping):
-        return tuple(row.values())
-    if isinstance(row, (str, bytes, bytearray, memoryview)):
-        return (row,)
-    try:
-        return tuple(row)
-    except TypeError:
-        return (row,)
-
-
-@dataclass(frozen=True, slots=True)
-class Opaque:
-    """A value that has no JSON form: its type's name and its text are all that is left of it."""
-
-    type: str
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def value_to_json(value: Any) -> Any:
-    """Return the JSON form of a value: itself where JSON can hold it, else ``{"type", "text"}``."""
-    kind = type(value)
-    if value is None or kind is str or kind is bool or kind is int:
-        return value
-    if kind is float:
-        return value if math.isfinite(value) else {"type": "float", "text": repr(value)}
-    if kind is list or kind is tuple:
-        items = [value_to_json(item) for item in value]
-        return items if kind is list else {"type": "tuple", "text": items}
-    if kind is set or kind is frozenset:
-        # in an order of their own: that of a set differs from process to process
-        return {"type": kind.__name__, "text": sorted(map(value_to_json, value), key=repr)}
-    if isinstance(value, Mapping):
-        return {"type": "dict", "text": [[value_to_json(k), value_to_json(v)] for k, v in value.items()]}
-    encode = _ENCODERS.get(kind)
-    if encode is not None:
-        return {"type": kind.__name__, "text": encode(value)}
-    return {"type": kind.__name__, "text": str(value)}
-
-
-def value_from_json(data: Any) -> Any:
-    """Return the value that `value_to_json` wrote; unknown types come back as `Opaque`."""
-    if isinstance(data, list):
-        return [value_from_json(item) for item in data]
-    if not isinstance(data, dict):
-        return data
-    name, text = data["type"], data["text"]
-    if name == "tuple":
-        return tuple(value_from_json(item) for item in text)
-    if name in ("set", "frozenset"):
-        items = (_hashable(value_from_json(item)) for item in text)
-        return set(items) if name == "set" else frozenset(items)
-    if name == "dict":
-        return {_hashable(value_from_json(k)): value_from_json(v) for k, v in text}
-    decode = _DECODERS.get(name)
-    return decode(text) if decode is not None else Opaque(name, text)
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _bytes_to_text(value: Any) -> str:
-    return base64.b64encode(bytes(value)).decode("ascii")
-
-
-def _timedelta_from_text(text: str) -> datetime.timedelta:
-    days, seconds, microseconds = map(int, text.split())
-    return datetime.timedelta(days, seconds, microseconds)
-
-
-_ENCODERS: dict[type, Callable[[Any], str]] = {
-    decimal.Decimal: str,
-    datetime.datetime: datetime.datetime.isoformat,
-    datetime.date: datetime.date.isoformat,
-    datetime.time: datetime.time.isoformat,
-    datetime.timedelta: lambda v: f"{v.days} {v.seconds} {v.microseconds}",
-    uuid.UUID: str,
-    bytes: _bytes_to_text,
-    bytearray: _bytes_to_text,
-    memoryview: _bytes_to_text,
-}
-_DECODERS: dict[str, Callable[[str], Any]] = {
-    "float": float,
-    "Decimal": decimal.Decimal,
-    "datetime": datetime.datetime.fromisoformat,
-    "date": datetime.date.fromisoformat,
-    "time": datetime.time.fromisoformat,
-    "timedelta": _timedelta_from_text,
-    "UUID": uuid.UUID,
-    "bytes": base64.b64decode,
-    "bytearray": lambda text: bytearray(base64.b64decode(text)),
-    "memoryview": lambda text: memoryview(base64.b64decode(text)),
-}
-
-
-def canonical(value: Any) -> str:
-    """Return one text per value, for digests that must not depend on the run or the process."""
-    return json.dumps(value_to_json(value), sort_keys=True, ensure_ascii=False)
-
-
 # ------------------------------------------------------------------------------------- JSON of the records
 
 
@@ -366,14 +259,6 @@ def _failure(data: Sequence[Any] | None) -> Failure | None:
     return None if data is None else Failure(*data)
 
 
-def _rows_json(rows: Iterable[Any]) -> list[list[Any]]:
-    return [[value_to_json(value) for value in row_values(row)] for row in rows]
-
-
-def _rows(data: Iterable[Iterable[Any]]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(tuple(value_from_json(value) for value in row) for row in data)
-
-
 def _statement_json(s: Statement) -> dict[str, Any]:
     return {
         "kind": s.kind,
@@ -381,7 +266,7 @@ def _statement_json(s: Statement) -> dict[str, Any]:
         "params": value_to_json(cut_params(s.params)),
         "site": _site_json(s.site),
         "columns": None if s.columns is None else list(s.columns),
-        "rows": _rows_json(s.rows),
+        "rows": rows_to_json(s.rows),
         "fetched": s.fetched,
         "rowcount": s.rowcount,
         "lastrowid": s.lastrowid,
@@ -392,7 +277,6 @@ def _statement_json(s: Statement) -> dict[str, Any]:
         "database": s.database,
         "in_transaction": s.in_transaction,
         "aborted": s.aborted,
-        "digest": None if s.digest is None else list(s.digest),
         "named": s.named,
         "read": list(s.read),
         "via": s.via,
@@ -402,25 +286,24 @@ def _statement_json(s: Statement) -> dict[str, Any]:
 def _statement(d: Mapping[str, Any]) -> Statement:
     return Statement(
         kind=d["kind"], sql=d["sql"], params=value_from_json(d["params"]), site=_site(d["site"]),
-        columns=None if d["columns"] is None else tuple(d["columns"]), rows=_rows(d["rows"]),
+        columns=None if d["columns"] is None else tuple(d["columns"]), rows=rows_from_json(d["rows"]),
         fetched=d["fetched"], rowcount=d["rowcount"], lastrowid=d["lastrowid"], error=_failure(d["error"]),
         seconds=d["seconds"], connection=d["connection"], thread=d["thread"], database=d["database"],
         in_transaction=d["in_transaction"], aborted=d["aborted"],
-        digest=None if d["digest"] is None else (d["digest"][0], d["digest"][1]),
         named=d["named"], read=tuple(d["read"]), via=d["via"],
     )  # fmt: skip
 
 
 def state_to_json(state: Mapping[str, TableState]) -> dict[str, Any]:
     return {
-        name: {"columns": list(t.columns), "rows": _rows_json(t.rows), "count": t.count, "digest": t.digest}
+        name: {"columns": list(t.columns), "rows": rows_to_json(t.rows), "count": t.count}
         for name, t in state.items()
     }
 
 
 def state_from_json(data: Mapping[str, Any]) -> dict[str, TableState]:
     return {
-        name: TableState(tuple(t["columns"]), _rows(t["rows"]), t["count"], t["digest"])
+        name: TableState(tuple(t["columns"]), rows_from_json(t["rows"]), t["count"])
         for name, t in data.items()
     }
 

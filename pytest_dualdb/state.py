@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from pytest_dualdb import syntax
 from pytest_dualdb.divergence import Context, Difference, Divergence, Row, Severity
+from pytest_dualdb.encoding import kept
 from pytest_dualdb.recording import BACKENDS, Backend, Recording, Statement, TableState
-from pytest_dualdb.rows import compare_rows, counted, types_agree
+from pytest_dualdb.rows import MAX_GATHERED, compare_rows, counted, types_agree
 from pytest_dualdb.values import Equality, loose_key
 
 
@@ -64,15 +65,10 @@ class State:
     def _table_state(self, name: str, left: TableState, right: TableState) -> Iterator[Divergence]:
         if left == right and types_agree(left.rows, right.rows):
             return
-        if left.digest or right.digest:
-            if (left.count, left.digest) != (right.count, right.digest) and left.count != right.count:
-                message = f"{left.count} rows on SQLite, {right.count} on PostgreSQL"
-                yield self._state_divergence(name, "high", f"table {name}: {message}", None)
-            return
         names = [column.lower() for column in left.columns], [column.lower() for column in right.columns]
         shared = [column for column in names[0] if column in names[1] and column not in self.context.ignore]
         rows = [
-            [tuple(row[index] for index in map(own.index, shared)) for row in table.rows]
+            _picked(table, list(map(own.index, shared)))
             for own, table in zip(names, (left, right), strict=True)
         ]
         outcome = compare_rows(self.equality, rows[0], rows[1], shared, frozenset())
@@ -148,8 +144,8 @@ class State:
         writers = {backend: self._writer(backend, table) for backend in BACKENDS}
         note: Literal["", "cut-short"] = "cut-short" if table in self._missed else ""
         return Divergence(
-            "state", severity, message, writers["sqlite"], writers["postgres"], table, self._position, difference,
-            note=note,
+            "state", severity, message, writers["sqlite"], writers["postgres"], table, self._position,
+            None if difference is None else difference.cut(), note=note,
         )  # fmt: skip
 
     def _writer(self, backend: Backend, table: str) -> Statement | None:
@@ -160,12 +156,15 @@ class State:
         return next(found, None)
 
     def holds(self, backend: Backend, rows: Sequence[Row]) -> bool:
-        known = self._contents(backend)
-        return all(loose_key(value) in known for row in rows for value in row if value is not None)
-
-    def _contents(self, backend: Backend) -> frozenset[Any]:
+        """Return whether each value of the rows is somewhere in the backend's database."""
+        wanted = {loose_key(value) for row in rows for value in row if value is not None}
         tables = {**self.context.templates.get(backend, {}), **self.recordings[backend].state}
-        return frozenset(loose_key(v) for table in tables.values() for row in table.rows for v in row)
+        for table in tables.values():
+            for row in table.rows:
+                if not wanted:
+                    return True
+                wanted.difference_update(map(loose_key, row))
+        return not wanted
 
     def is_generated(self, column: str, tables: frozenset[str]) -> bool:
         catalog = self.context.catalogs.get("postgres")
@@ -189,6 +188,13 @@ class State:
             for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True)
             for i in indexes
         )
+
+
+def _picked(table: TableState, indexes: Sequence[int]) -> Sequence[Row]:
+    """Return some columns of a table's rows."""
+    if indexes == list(range(len(table.columns))):
+        return table.rows
+    return kept((tuple(row[index] for index in indexes) for row in table.rows), MAX_GATHERED)
 
 
 def _state_message(difference: Difference, left: TableState, right: TableState) -> str:

@@ -21,7 +21,6 @@ from pytest_dualdb import syntax
 from pytest_dualdb.compare import Context, align, compare
 from pytest_dualdb.recording import (
     BACKENDS,
-    Backend,
     Catalog,
     Column,
     Failure,
@@ -413,12 +412,6 @@ def test_a_result_that_only_one_driver_describes() -> None:
     assert compared([rows], [replace(rows, columns=None, rows=())]) == [("rows", "high")]
 
 
-def test_large_results_are_compared_by_digest() -> None:
-    large = replace(sent(READ, (), [(1,), (2,)]), digest=(5000, "ab"))
-    assert compared([large], [replace(large, rows=[(2,), (1,)])]) == []
-    assert compared([large], [replace(large, rows=[(1,), (3,)], digest=(5000, "cd"))]) == [("rows", "high")]
-
-
 def test_what_one_half_alone_observed_or_made() -> None:
     seen, missing = Recording("t", "t", "sqlite", observed=(("x", 1),)), Recording("t", "t", "postgres")
     assert [(d.kind, d.severity) for d in compare(seen, missing)] == [("observed", "high")]
@@ -429,11 +422,3 @@ def test_what_one_half_alone_observed_or_made() -> None:
         made = replace(missing, backend="sqlite", state={name: TableState(("a",), rows, len(rows))})
         context = Context(template_catalogs=template)
         assert [d.severity for d in compare(made, missing, context) if d.kind == "state"] == found
-
-
-def test_large_tables_are_compared_by_their_size() -> None:
-    def large(backend: Backend, count: int, digest: str) -> Recording:
-        return Recording("t", "t", backend, state={"t": TableState(("a",), (), count, digest)})
-
-    assert compare(large("sqlite", 9000, "a"), large("postgres", 9000, "a")) == ()
-    assert [d.severity for d in compare(large("sqlite", 9000, "a"), large("postgres", 8999, "b"))] == ["high"]

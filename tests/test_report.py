@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_dualdb.compare import SEVERITIES, Severity
+from pytest_dualdb.encoding import value_from_json
 from pytest_dualdb.recording import (
     Backend,
     Catalog,
@@ -33,7 +34,6 @@ from pytest_dualdb.recording import (
     Statement,
     TableState,
     TestFailure,
-    value_from_json,
 )
 from pytest_dualdb.report import Report, markdown, renderer, terminal, without_passwords
 from pytest_dualdb.report import json as json_report

@@ -6,19 +6,19 @@ pytest, and nothing outside this package, the recorder, the dialects and the rul
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from pytest_dualdb.encoding import kept
 from pytest_dualdb.recording import Backend as Name
-from pytest_dualdb.recording import Catalog, Statement, TableState, canonical
+from pytest_dualdb.recording import Catalog, Statement, TableState
 
 Isolation = Literal["reset", "clone", "rollback"]
 ISOLATIONS: tuple[Isolation, ...] = ("reset", "clone", "rollback")
 
 MAX_STATE_ROWS = 5_000
-"""Tables with more rows are compared by count and digest."""
+"""The rows of larger tables are packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +100,10 @@ class Backend(Protocol):
         """Remove everything that this worker created."""
 
 
-def table_state(columns: Iterable[str], rows: Sequence[tuple[Any, ...]]) -> TableState:
-    """Return the record of a table's contents, a digest of them past `MAX_STATE_ROWS`."""
-    if len(rows) <= MAX_STATE_ROWS:
-        return TableState(tuple(columns), tuple(rows), len(rows))
-    total = 0
-    for row in rows:
-        text = canonical(list(row)).encode("utf-8", "surrogatepass")
-        # a sum does not depend on the order of the rows
-        total = (total + int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")) % (1 << 128)
-    return TableState(tuple(columns), (), len(rows), f"{total:032x}")
+def table_state(columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> TableState:
+    """Return the record of a table's contents, packed past `MAX_STATE_ROWS`."""
+    found = kept(rows, MAX_STATE_ROWS)
+    return TableState(tuple(columns), found, len(found))
 
 
 def quoted(name: str) -> str:

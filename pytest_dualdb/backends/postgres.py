@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,8 @@ import psycopg2
 import psycopg2.extensions as ext
 from psycopg2.extras import wait_select
 
-from pytest_dualdb.backends import Address, HalfEnd, Isolation, quoted, restore, table_state
+from pytest_dualdb.backends import MAX_STATE_ROWS, Address, HalfEnd, Isolation, quoted, restore, table_state
+from pytest_dualdb.encoding import CHUNK_ROWS
 from pytest_dualdb.recorder import psycopg2 as recorded
 from pytest_dualdb.recording import (
     Backend,
@@ -440,23 +441,40 @@ class PostgresBackend:
             readers = [self._reader(cursor, table) for table in tables]
             cursor.execute(
                 " UNION ALL ".join(
-                    f"SELECT {number}, ARRAY[{', '.join(reader.values)}]::text[] FROM {table}"
+                    f"(SELECT {number}, ARRAY[{', '.join(reader.values)}]::text[] FROM {table}"
+                    f" LIMIT {MAX_STATE_ROWS + 1})"
                     for number, (table, reader) in enumerate(zip(tables, readers, strict=True))
                 )
             )
             rows: list[list[tuple[Any, ...]]] = [[] for _ in tables]
             for number, values in cursor:
-                casts = readers[number].casts
-                rows[number].append(
-                    tuple(
-                        value if cast is None or value is None else cast(value, cursor)
-                        for value, cast in zip(values, casts, strict=True)
-                    )
+                rows[number].append(readers[number].row(values, cursor))
+            return {
+                _plain_name(table): table_state(
+                    reader.columns,
+                    own if len(own) <= MAX_STATE_ROWS else self._read_large(cursor, table, reader),
                 )
-        return {
-            _plain_name(table): table_state(reader.columns, own)
-            for table, reader, own in zip(tables, readers, rows, strict=True)
-        }
+                for table, reader, own in zip(tables, readers, rows, strict=True)
+            }
+
+    def _read_large(self, cursor: Any, table: str, reader: _Reader) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a large table, which neither the client nor the server holds as a whole."""
+        alone = cursor.connection.get_transaction_status() == ext.TRANSACTION_STATUS_IDLE
+        if alone:
+            cursor.execute("BEGIN")
+        cursor.execute(
+            f"DECLARE dualdb_rows NO SCROLL CURSOR FOR SELECT ARRAY[{', '.join(reader.values)}]::text[] FROM {table}"
+        )
+        while True:
+            cursor.execute(f"FETCH {CHUNK_ROWS} FROM dualdb_rows")
+            fetched = cursor.fetchall()
+            if not fetched:
+                break
+            for (values,) in fetched:
+                yield reader.row(values, cursor)
+        cursor.execute("CLOSE dualdb_rows")
+        if alone:
+            cursor.execute("COMMIT")
 
     def _reader(self, cursor: Any, table: str) -> _Reader:
         """Return how to read a table; kept for the tables of the template."""
@@ -529,6 +547,13 @@ class _Reader:
         )
         return cls(
             tuple(name for name, _ in columns), values, tuple(ext.string_types.get(oid) for _, oid in columns)
+        )
+
+    def row(self, values: Sequence[str | None], cursor: Any) -> tuple[Any, ...]:
+        """Return a row as psycopg2 gives it."""
+        return tuple(
+            value if cast is None or value is None else cast(value, cursor)
+            for value, cast in zip(values, self.casts, strict=True)
         )
 
 

@@ -365,7 +365,7 @@ class SQLiteBackend:
             assert self._admin is not None
             cursor = self._admin.cursor()
         cursor.execute(f"SELECT * FROM {quoted(table)}")
-        return table_state([column[0] for column in cursor.description], cursor.fetchall())
+        return table_state([column[0] for column in cursor.description], cursor)
 
     def _schema_version(self) -> int:
         assert self._admin is not None

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import Backend, Failure, Site, Statement, row_values
+from pytest_dualdb.encoding import Packing, row_values
+from pytest_dualdb.recording import Backend, Failure, Site, Statement
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARIES = tuple(
@@ -29,8 +30,8 @@ _LIBRARIES = tuple(
         if (path := sysconfig.get_path(name))
     }
 )
-MAX_ROWS = 100_000
-"""Rows kept of one statement; past that only a digest of all rows is compared."""
+MAX_ROWS = 20_000
+"""Rows of one statement that are kept as they are; a larger result is packed."""
 
 _SHORTEST_PASSED = 12
 """Characters that an argument must have to count as (part of) a statement: a table's name is none."""
@@ -65,7 +66,7 @@ class Entry:
         self.named = ""
         self.read: set[str] | None = None
         self.rowcount = -1
-        self.rows: list[Any] = []
+        self.rows: list[Any] | Packing = []
         self.seconds = 0.0
 
     def fetched_one(self, row: Any) -> None:
@@ -77,6 +78,8 @@ class Entry:
         if self.fetched != "all":
             self.fetched = "one" if self.fetches == 1 else "some"
         self.rows.append(row if type(row) is tuple else self._keep(row))
+        if self.fetches == MAX_ROWS:
+            self.pack()
 
     def fetched_many(self, rows: list[Any], wanted: int | None) -> None:
         """Take the answer of fetchmany (``wanted`` rows asked for) or fetchall (None)."""
@@ -86,10 +89,19 @@ class Entry:
             self.rows.extend(map(self._keep, rows))
         else:
             self.rows.extend(rows)
+        if type(self.rows) is list and len(self.rows) > MAX_ROWS:
+            self.pack()
+
+    def pack(self) -> None:
+        """Keep the rows small from now on."""
+        if type(self.rows) is list:
+            self.rows = Packing(self.rows)
 
     def raw(self, row: tuple[Any, ...], made: Any) -> None:
         """Take a row as the driver made it, before the application's row factory turned it into ``made``."""
         self.rows.append(row)
+        if type(self.rows) is list and len(self.rows) > MAX_ROWS:
+            self.pack()
         if not self.named and isinstance(made, Mapping):
             self.named = "mapping"
 
@@ -116,7 +128,11 @@ class Entry:
         self.read.add(name)
 
     def freeze(self) -> Statement:
-        rows = [row if type(row) is tuple else row_values(row) for row in self.rows]
+        rows = (
+            self.rows.rows()
+            if isinstance(self.rows, Packing)
+            else [row if type(row) is tuple else row_values(row) for row in self.rows]
+        )
         description = self.description
         return Statement(
             kind=self.kind, sql=self.sql, params=self.params, site=self.site,

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from pytest_dualdb import syntax
 from pytest_dualdb.compare import Difference, Divergence
-from pytest_dualdb.recording import BACKENDS, Backend, Failure, Opaque, Statement
+from pytest_dualdb.encoding import Opaque
+from pytest_dualdb.recording import BACKENDS, Backend, Failure, Statement
 from pytest_dualdb.report import Issue, without_passwords
 from pytest_dualdb.values import Equality, same_value
 
@@ -372,18 +373,15 @@ def _rows(divergence: Divergence, limit: int) -> tuple[str, tuple[str, ...], tup
         for one, other in pairs[:limit]:
             left, right = _cell_pair(pick(one), pick(other), exact)
             rows += [Row("sqlite", left), Row("postgres", right)]
-        total = _total(divergence.sqlite, difference, len(pairs))
-        rows[-1] = Row("postgres", rows[-1].cells, total - min(limit, len(pairs)))
+        rows[-1] = Row("postgres", rows[-1].cells, difference.totals[0] - min(limit, len(pairs)))
     else:
         sides: tuple[tuple[Backend, Sequence[Any]], ...] = (
             ("sqlite", difference.only_sqlite), ("postgres", difference.only_postgres),
         )  # fmt: skip
-        for backend, only in sides:
+        for (backend, only), total in zip(sides, difference.totals, strict=True):
             for row in only[:limit]:
                 rows.append(Row(backend, tuple(_cell(v, exact) for v in pick(row))))
             if only:
-                statement = divergence.sqlite if backend == "sqlite" else divergence.postgres
-                total = len(only) if divergence.table else _total(statement, difference, len(only))
                 rows[-1] = Row(backend, rows[-1].cells, total - min(limit, len(only)))
     if difference.both and divergence.kind == "rows":
         shared = _shared(divergence, difference)
@@ -394,7 +392,7 @@ def _rows(divergence: Divergence, limit: int) -> tuple[str, tuple[str, ...], tup
 
 def _pairs(difference: Difference) -> list[tuple[Sequence[Any], Sequence[Any]]]:
     """Pair the rows of the two sides by likeness; empty where their numbers differ or nothing is alike."""
-    if len(difference.only_sqlite) != len(difference.only_postgres):
+    if difference.totals[0] != difference.totals[1] or not difference.only_sqlite:
         return []
     waiting: list[Sequence[Any]] = list(difference.only_postgres)
     found: list[tuple[Sequence[Any], Sequence[Any]]] = []
@@ -453,15 +451,10 @@ def _cell(value: Any, exact: bool = False) -> Cell:
     return Cell(_window(value_text(value, exact), 0)[0])
 
 
-def _total(statement: Statement | None, difference: Difference, shown: int) -> int:
-    """Return how many rows only this side has; the difference holds no more than the first."""
-    return shown if statement is None else max(shown, len(statement.rows) - difference.both)
-
-
 def _shared(divergence: Divergence, difference: Difference) -> Sequence[Any] | None:
     """Return a row that both sides have."""
     statement = divergence.sqlite
-    if statement is None or len(difference.only_sqlite) > len(statement.rows) - difference.both:
+    if statement is None or len(statement.rows) != difference.totals[0] + difference.both:
         return None
     return next((row for row in statement.values if row not in difference.only_sqlite), None)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_dualdb.compare import Divergence
+from pytest_dualdb.encoding import row_values, value_to_json
 from pytest_dualdb.recording import (
     MAX_STATEMENT_CHARACTERS,
     Site,
@@ -17,9 +18,7 @@ from pytest_dualdb.recording import (
     TableState,
     catalog_to_json,
     cut_params,
-    row_values,
     state_to_json,
-    value_to_json,
 )
 from pytest_dualdb.report import FORMAT_VERSION, Allowance, Half, Issue, Report, TestResult, without_passwords
 from pytest_dualdb.rules import Diagnosis

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pytest_dualdb.recording import Opaque
+from pytest_dualdb.encoding import Opaque
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.ddl import ERROR, has
 from pytest_dualdb.rules.driver import alone, run
