@@ -124,7 +124,7 @@ def _settings(arguments: argparse.Namespace) -> config.Settings:
 
     def ini(setting: config.Setting) -> Any:
         value = values.get(setting.ini)
-        if setting.kind == "string" or isinstance(value, list):
+        if setting.kind not in ("lines", "paths") or isinstance(value, list):
             return value
         return str(value or "").splitlines()
 
@@ -380,7 +380,7 @@ def _load(path: Path) -> tuple[Backend, dict[str, Any]]:
     backend: Backend = backends[0]
     try:
         # a test that was run again is in the file twice: its last run counts
-        recordings = {one.test: one for one in map(Recording.from_json, data["recordings"])}
+        recordings = {(one.test, one.repeat): one for one in map(Recording.from_json, data["recordings"])}
         data["recordings"] = list(recordings.values())
         data["templates"] = {name: state_from_json(state) for name, state in data["templates"].items()}
         data["catalogs"] = {name: catalog_from_json(catalog) for name, catalog in data["catalogs"].items()}
@@ -399,7 +399,8 @@ def _joined(halves: Mapping[Backend, tuple[Path, Mapping[str, Any]]], settings: 
     """Make the report that one run on both backends gives."""
     from pytest_dualdb.session import Session
 
-    session = Session(BACKENDS, ignore=settings.ignore)
+    repeated = any(one.repeat for _, data in halves.values() for one in data["recordings"])
+    session = Session(BACKENDS, ignore=settings.ignore, repeat=repeated)
     metas = []
     for backend in BACKENDS:
         _, data = halves[backend]

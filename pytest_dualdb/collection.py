@@ -18,16 +18,29 @@ if TYPE_CHECKING:
 BACKEND = "_dualdb_backend"
 """The fixture that gives a half its backend."""
 
+AGAIN = "-again"
+"""What the parameter of a half's second run ends in."""
+
 _HALF_OF = pytest.StashKey[str]()
 _MARKS = pytest.StashKey["Marks"]()
 _ELSEWHERE = pytest.StashKey[bool]()
 
 
-def backend_of(item: pytest.Item) -> str | None:
-    """Return the backend of a half, None for what is no half."""
+def _half_of(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
     found = None if callspec is None else callspec.params.get(BACKEND)
     return item.stash.get(_HALF_OF, None) if found is None else str(found)
+
+
+def backend_of(item: pytest.Item) -> str | None:
+    """Return the backend of a half, None for what is no half."""
+    found = _half_of(item)
+    return None if found is None else found.removesuffix(AGAIN)
+
+
+def is_repeat(item: pytest.Item) -> bool:
+    """Return whether the half is the second run of one on the same backend."""
+    return (_half_of(item) or "").endswith(AGAIN)
 
 
 def key_of(item: pytest.Item, backend: str) -> str:
@@ -38,7 +51,7 @@ def key_of(item: pytest.Item, backend: str) -> str:
     callspec = getattr(item, "callspec", None)
     if callspec is None:
         return nodeid_of(item)
-    rest = callspec.id.removesuffix(backend).removesuffix("-")
+    rest = callspec.id.removesuffix(AGAIN).removesuffix(backend).removesuffix("-")
     start = nodeid_of(item).removesuffix(f"[{callspec.id}]")
     return f"{start}[{rest}]" if rest else start
 
@@ -81,13 +94,19 @@ class Collection:
     """Makes halves of the tests of one process as they are collected."""
 
     def __init__(
-        self, backends: Sequence[str], rules: Callable[[], Iterable[str]], pinned: str | None = None
+        self,
+        backends: Sequence[str],
+        rules: Callable[[], Iterable[str]],
+        pinned: str | None = None,
+        *,
+        repeat: bool = False,
     ) -> None:
-        """Make halves for ``backends``, of which a pinned worker keeps its own.
+        """Make halves for ``backends``, of which a pinned worker keeps its own, two of each if ``repeat``.
 
         ``rules`` gives the names that an allowance may have; it is asked only if there is one.
         """
         self.backends = tuple(backends)
+        self._halves_of = (*backends, *(f"{backend}{AGAIN}" for backend in backends if repeat))
         self._pinned = pinned
         self._rules = rules
         self._known: frozenset[str] | None = None
@@ -100,7 +119,7 @@ class Collection:
             if not _overridden(metafunc.fixturenames, known, metafunc.definition):
                 return False
             metafunc.fixturenames.append(BACKEND)
-        metafunc.parametrize(BACKEND, self.backends, indirect=True, ids=self.backends)
+        metafunc.parametrize(BACKEND, self._halves_of, indirect=True, ids=self._halves_of)
         return True
 
     def divide(self, report: pytest.CollectReport) -> bool:
@@ -172,7 +191,7 @@ class Collection:
                 return
         kind = cast(type[pytest.Function], type(type(item).__name__, (_NamedHalf, type(item)), {}))
         name = item.originalname
-        for backend in self.backends:
+        for backend in self._halves_of:
             method = getattr(cast(pytest.Class, item.parent).obj(name), name)
             half: pytest.Function = kind.from_parent(item.parent, name=f"{name}[{backend}]", callobj=method)
             half.originalname = name

@@ -57,6 +57,8 @@ SETTINGS = (
     Setting("schema", (), "SQL files for the template database; {backend} is replaced", kind="lines"),
     Setting("env", (), "NAME=template lines: environment of the application, set for each half", kind="lines"),
     Setting("redirect", (), "SQLite paths that open the test's database instead", kind="lines"),
+    Setting("repeat", "false", "run each half twice: what differs between two runs on one database is no divergence",
+            "--db-repeat", kind="truth"),
     Setting("listen", "auto", "how a started server is reached: auto, socket or tcp", choices=LISTEN),
     Setting("locale", "", "collation of the PostgreSQL databases, such as en_US.UTF-8"),
     Setting("ignore", (), "columns that are not compared", kind="lines"),
@@ -81,6 +83,7 @@ class Settings:
     locale: str
     ignore: tuple[str, ...]
     pin_workers: bool
+    repeat: bool
     rootdir: Path
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,7 +130,7 @@ def resolve(
             values[setting.name], sources[setting.name] = setting.default, "default"
         value = values[setting.name]
         if setting.kind == "truth":
-            values[setting.name] = _truth(value, sources[setting.name])
+            values[setting.name] = _truth(str(value), sources[setting.name])
         if setting.choices and value not in setting.choices:
             expected = ", ".join(setting.choices)
             raise SettingError(

@@ -22,6 +22,7 @@ from pytest_dualdb.collection import (
     Collection,
     backend_of,
     fail_in_pairs,
+    is_repeat,
     key_of,
     nodeid_of,
     without_group,
@@ -61,11 +62,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         try:
             if setting.option in taken:
                 raise ValueError("the option exists")
+            how: dict[str, Any] = {"metavar": setting.metavar}
+            if setting.kind == "truth":
+                how = {"action": "store_const", "const": "true"}
+            elif setting.kind == "paths":
+                how["action"] = "append"
             group.addoption(
                 setting.option,
                 dest=setting.ini,
-                action="append" if setting.kind == "paths" else "store",
-                metavar=setting.metavar,
+                **how,
                 help=f"{setting.help} (default: {setting.default or 'none'})",
             )
         except (ValueError, argparse.ArgumentError) as error:
@@ -165,7 +170,7 @@ class Fixtures:
     @pytest.fixture
     def _dualdb_backend(self, request: pytest.FixtureRequest) -> str:
         """The backend of this half; parametrised by the plugin."""
-        backend = getattr(request, "param", None) or backend_of(request.node)
+        backend = backend_of(request.node)
         if backend is not None:
             return str(backend)
         backends = request.config.stash[_SETTINGS].backends
@@ -199,7 +204,7 @@ class Halves:
         self.run = given["run"] if given else os.urandom(4).hex()
         self.server = ServerSource(settings, given["server"] if given else None)
         self.pinned: Backend | None = given.get("backend") if given else None
-        self.collection = Collection(settings.backends, self._rule_names, self.pinned)
+        self.collection = Collection(settings.backends, self._rule_names, self.pinned, repeat=settings.repeat)
         self.deselected: set[str] = set()
         self._worker: Worker | None = None
         self._before: dict[str, str | None] = {}
@@ -390,7 +395,7 @@ def _recording(item: pytest.Item, half: Half, phases: dict[str, Any], marks: Map
         test=key_of(item, half.backend.name), nodeid=nodeid_of(item), outcome=outcome, failure=failure,
         seconds=sum(phase[2] for phase in phases.values()),
         reason=next((phase[3] for phase in phases.values() if phase[3]), ""),
-        marks=marks,
+        marks=marks, repeat=is_repeat(item),
     )  # fmt: skip
 
 
@@ -485,6 +490,7 @@ class Controller:
             self._session = Session(
                 self.settings.backends,
                 keep_recordings=bool(self.settings.report),
+                repeat=self.settings.repeat,
                 ignore=self.settings.ignore,
                 rules=own_rules(self.config),
                 same_value=(lambda left, right, column: custom(left=left, right=right, column=column))

@@ -199,7 +199,7 @@ class Recording:
     ``state`` holds the tables that this half may have changed, and ``catalog`` the schema if it changed
     that. ``template`` (the tables that have rows) and ``template_catalog`` are what each half starts with:
     the first recording of each worker has them. ``window`` is the half's start and end in seconds since
-    the epoch.
+    the epoch. ``repeat`` marks the second run of a half on its backend.
     """
 
     test: str
@@ -220,6 +220,7 @@ class Recording:
     marks: Mapping[str, Any] = field(default_factory=dict)
     leaks: tuple[str, ...] = ()
     reason: str = ""
+    repeat: bool = False
 
     @property
     def sql_seconds(self) -> float:
@@ -378,6 +379,7 @@ def _to_json(r: Recording) -> dict[str, Any]:
         "marks": dict(r.marks),
         "leaks": list(r.leaks),
         "reason": r.reason,
+        "repeat": r.repeat,
     }  # fmt: skip
 
 
@@ -404,4 +406,5 @@ def _recording_from_json(d: Mapping[str, Any]) -> Recording:
         marks=d["marks"],
         leaks=tuple(d["leaks"]),
         reason=d["reason"],
+        repeat=d["repeat"],
     )

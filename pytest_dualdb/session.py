@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_dualdb.compare import Context, compare, failed
 from pytest_dualdb.recording import BACKENDS, Backend, Catalog, Recording, TableState
+from pytest_dualdb.repeats import flaky, named, steady, unsteady
 from pytest_dualdb.report import Allowance, Half, Meta, Report, TestResult, Verdict, build
 from pytest_dualdb.rules import Rule, diagnose
 from pytest_dualdb.values import SameValue
@@ -35,8 +36,12 @@ class Session:
         rules: Sequence[Rule] = (),
         same_value: SameValue | None = None,
         advice: str = "",
+        repeat: bool = False,
     ) -> None:
-        """``advice`` is added to the reason of tests whose statements all went to the wrong database."""
+        """Take two recordings of each half if ``repeat``: what differs between them is no divergence.
+
+        ``advice`` is added to the reason of tests whose statements all went to the wrong database.
+        """
         self.advice = advice
         self.backends = tuple(backends)
         self.tests: dict[str, TestResult] = {}
@@ -50,6 +55,9 @@ class Session:
         self._rules = tuple(rules)
         self._same_value = same_value
         self._open: dict[str, Recording] = {}
+        self._repeat = repeat
+        self._pairs: dict[str, tuple[Recording, Recording]] = {}
+        self._again: dict[tuple[str, Backend], Recording] = {}
         self.undecided: list[str] = []
         """Tests whose comparison failed: nothing is known of them, so the run must not pass for them."""
         self._started = time.time()
@@ -65,22 +73,38 @@ class Session:
             if self._keep:
                 self.recordings.append(replace(recording, template=None, template_catalog=None))
             return None
+        if recording.repeat:
+            self._again[recording.test, backend] = recording
+            return self._settle(recording.test)
         other = self._open.get(recording.test)
         if other is None or other.backend == backend:
             self._open[recording.test] = recording
             return None
         del self._open[recording.test]
         pair = {recording.backend: recording, other.backend: other}
+        self._pairs[recording.test] = pair["sqlite"], pair["postgres"]
+        return self._settle(recording.test)
+
+    def _settle(self, test: str, *, last: bool = False) -> TestResult | None:
+        """Judge a test whose halves are all there; at the end of the run, with the repeats that came."""
+        if test not in self._pairs:
+            return None
+        if self._repeat and not last and not all((test, backend) in self._again for backend in self.backends):
+            return None
+        pair = self._pairs.pop(test)
+        again = [
+            found for backend in BACKENDS if (found := self._again.pop((test, backend), None)) is not None
+        ]
         try:
-            result = self.judge(pair["sqlite"], pair["postgres"])
+            result = self.judge(*pair, again)
         except Exception as error:  # of ours or of the user's hook: it must not take the run down, nor hide
-            result = _undecided(pair["sqlite"], pair["postgres"], error)
+            result = _undecided(*pair, error)
             self.undecided.append(result.id)
         self.tests[result.id] = result
         return result
 
-    def judge(self, sqlite: Recording, postgres: Recording) -> TestResult:
-        """Compare the two halves of one test."""
+    def judge(self, sqlite: Recording, postgres: Recording, again: Sequence[Recording] = ()) -> TestResult:
+        """Compare the two halves of one test; ``again`` are second runs of them."""
         catalogs: dict[str, Catalog] = {
             r.backend: r.catalog or self.catalogs.get(r.backend, Catalog()) for r in (sqlite, postgres)
         }
@@ -89,10 +113,16 @@ class Session:
         }
         context = Context(self.templates, catalogs, self.catalogs, ignore, self._same_value)
         divergences = compare(sqlite, postgres, context)
+        first: dict[Backend, Recording] = {"sqlite": sqlite, "postgres": postgres}
+        noise = {one.backend: unsteady(first[one.backend], one, context) for one in again}
+        divergences = steady(divergences, noise)
         diagnoses = diagnose(divergences, sqlite, postgres, catalogs, self.templates, self._rules)
         reason = _not_comparable(sqlite, postgres)
         if reason and self.advice and postgres.bypasses and not postgres.statements and sqlite.statements:
             reason += f"; {self.advice}"
+        by_chance = flaky(sqlite, postgres, noise)
+        if not reason and by_chance is not None:
+            reason = f"the {_NAMES[by_chance]} half passes or fails from run to run"
         allowances = _allowances(sqlite, postgres)
         allowed = {one.rule for one in allowances}
         verdict: Verdict = "disagree" if any(d.rule not in allowed for d in diagnoses) else "agree"
@@ -102,7 +132,15 @@ class Session:
             diagnoses = tuple(d for d in diagnoses if d.divergence.kind == "bypass")
         leaks = tuple(f"{_NAMES[r.backend]}: {leak}" for r in (sqlite, postgres) for leak in r.leaks)
         return TestResult(
-            sqlite.test, verdict, reason, _half(sqlite), _half(postgres), diagnoses, leaks, allowances
+            sqlite.test,
+            verdict,
+            reason,
+            _half(sqlite),
+            _half(postgres),
+            diagnoses,
+            leaks,
+            allowances,
+            named(noise),
         )
 
     def awaited(self) -> list[str]:
@@ -114,6 +152,8 @@ class Session:
 
     def report(self, **meta: Any) -> Report:
         """Return the report of all that came in; halves without a partner are not comparable."""
+        for test in list(self._pairs):
+            self._settle(test, last=True)
         tests = dict(self.tests)
         only = []
         for test, recording in self._open.items():

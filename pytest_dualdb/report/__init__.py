@@ -63,6 +63,8 @@ class TestResult:
     diagnoses: tuple[Diagnosis, ...] = ()
     leaks: tuple[str, ...] = ()
     allowances: tuple[Allowance, ...] = ()
+    unsteady: tuple[str, ...] = ()
+    """What differs between two runs of a half on one database, and so is no divergence."""
 
     def allowance(self, diagnosis: Diagnosis) -> Allowance | None:
         """Return what accepts a diagnosis of this test, None if nothing does."""
@@ -190,11 +192,12 @@ class Report:
     @property
     def leaks(self) -> dict[str, tuple[str, ...]]:
         """The ids of the tests that left something open, by what it was, the most frequent first."""
-        found: dict[str, list[str]] = {}
-        for test in self.tests:
-            for leak in test.leaks:
-                found.setdefault(leak, []).append(test.id)
-        return {leak: tuple(ids) for leak, ids in sorted(found.items(), key=lambda item: -len(item[1]))}
+        return _by_frequency((test.id, test.leaks) for test in self.tests)
+
+    @property
+    def unsteady(self) -> dict[str, tuple[str, ...]]:
+        """The ids of the tests that differ from run to run, by what does, the most frequent first."""
+        return _by_frequency((test.id, test.unsteady) for test in self.tests)
 
     @property
     def rules(self) -> Sequence[Rule]:
@@ -209,6 +212,15 @@ class Report:
 def _ran(half: Half | None) -> bool:
     """Return whether a half did something with its database."""
     return half is not None and half.statements > 0 and half.outcome not in ("skipped", "xfailed")
+
+
+def _by_frequency(said: Iterable[tuple[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
+    """Return the ids of tests by what is said of them, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for test, sayings in said:
+        for saying in sayings:
+            found.setdefault(saying, []).append(test)
+    return {saying: tuple(ids) for saying, ids in sorted(found.items(), key=lambda item: -len(item[1]))}
 
 
 def build(

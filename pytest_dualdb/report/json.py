@@ -115,6 +115,7 @@ def _test(test: TestResult) -> dict[str, Any]:
         "sqlite": _half(test.sqlite),
         "postgres": _half(test.postgres),
         "divergences": [_divergence(diagnosis, test.allowance(diagnosis)) for diagnosis in test.diagnoses],
+        **({"unsteady": list(test.unsteady)} if test.unsteady else {}),
     }
 
 

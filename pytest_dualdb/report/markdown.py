@@ -58,6 +58,7 @@ class _Document:
             stale[said] = (*stale.get(said, ()), one.where)
         yield from self._grouped("Allowances that no longer apply", "What", stale)
         yield from self._grouped("Left open", "What", self.report.leaks)
+        yield from self._grouped("Changed from run to run", "What", self.report.unsteady)
         yield from self._verdicts()
 
     # ------------------------------------------------------------------------------------------- the frame

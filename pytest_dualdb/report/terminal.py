@@ -65,10 +65,11 @@ class _Summary:
         if not self.verbose:
             self._low([issue for issue in self.report.issues if issue.severity == "low"])
         marked = self.report.stale or (self.verbose and (self.report.only or self.report.allowed))
-        if self.report.not_comparable or self.report.leaks or marked:
+        if self.report.not_comparable or self.report.leaks or self.report.unsteady or marked:
             self._gap()
             self._not_comparable()
-            self._leaks()
+            self._said("left something open", self.report.leaks)
+            self._said("changed from run to run", self.report.unsteady)
             self._marked()
         self._last()
         return self.found
@@ -385,17 +386,17 @@ class _Summary:
                 only.setdefault(test.reason, []).append(test.id)
             self._listed(f"{_count(len(self.report.only), 'test')} on one backend only: ", only)
 
-    def _leaks(self) -> None:
-        leaks = self.report.leaks
-        count = len({test for tests in leaks.values() for test in tests})
+    def _said(self, what: str, said: Mapping[str, Sequence[str]]) -> None:
+        """Say how many tests did something, and of the first of each kind what that was."""
+        count = len({test for tests in said.values() for test in tests})
         if not count:
             return
-        label = f"{_count(count, 'test')} left something open: "
+        label = f"{_count(count, 'test')} {what}: "
         parts = []
-        for leak, tests in leaks.items():
+        for saying, tests in said.items():
             some = tests if self.verbose else tests[:1]
             more = f" and {len(tests) - len(some)} more" if len(tests) > len(some) else ""
-            parts.append(f"{', '.join(map(clean, some))}{more} ({clean(leak)})")
+            parts.append(f"{', '.join(map(clean, some))}{more} ({clean(saying)})")
         most = len(parts) * 2 + count if self.verbose else MAX_WRAPPED
         indent = label if self.width >= 60 else "  "
         if indent == label:
