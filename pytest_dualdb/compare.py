@@ -29,10 +29,16 @@ from pytest_dualdb.divergence import (
     Row,
     Severity,
 )
+from pytest_dualdb.encoding import kept
 from pytest_dualdb.recording import BACKENDS, Backend, Failure, Recording, Statement
-from pytest_dualdb.rows import compare_rows, counted, types_agree
+from pytest_dualdb.rows import MAX_GATHERED, compare_rows, counted, types_agree
 from pytest_dualdb.state import State
 from pytest_dualdb.values import Equality, instant, same_type, same_value
+
+SLOWER = 10
+"""How many times as long as on the other side a statement takes that is reported as slow."""
+SLOWER_SECONDS = 1.0
+"""And how many seconds more: a busy machine may stop a statement for a good part of one."""
 
 
 def compare(sqlite: Recording, postgres: Recording, context: Context | None = None) -> tuple[Divergence, ...]:
@@ -168,6 +174,24 @@ class _Comparison:
         if left.fetched != "none" and right.fetched != "none":
             yield from self._results(left, right)
         yield from self._counts(left, right)
+        yield from self._time(left, right)
+
+    def _time(self, left: Statement, right: Statement) -> Iterator[Divergence]:
+        """Yield a divergence for a statement that takes very much longer on one side.
+
+        What a connection sends first pays for opening it and for cold caches.
+        """
+        slow, quick = max(left.seconds, right.seconds), min(left.seconds, right.seconds)
+        if slow < quick * SLOWER or slow - quick < SLOWER_SECONDS:
+            return
+        slower: Backend = "sqlite" if left.seconds > right.seconds else "postgres"
+        statement = left if slower == "sqlite" else right
+        first = next(s for s in self.recordings[slower].statements if s.connection == statement.connection)
+        if first is statement or statement.kind not in ("execute", "executemany"):
+            return
+        times = "" if quick < 0.001 else f", {slow / quick:.0f} times as long"
+        message = f"takes {left.seconds:.3f} s on SQLite, {right.seconds:.3f} s on PostgreSQL{times}"
+        yield self._divergence("time", "low", message, left, right)
 
     def _learn(self, left: Statement, right: Statement) -> None:
         """Learn from parameters that differ: what the halves say of their own accord depends on the run.
@@ -262,6 +286,8 @@ class _Comparison:
     # --------------------------------------------------------------------------------------------- results
 
     def _results(self, left: Statement, right: Statement) -> Iterator[Divergence]:
+        if "mapping" in (left.named, right.named):
+            left, right = _by_name(left), _by_name(right)
         columns = left.columns or right.columns or ()
         if (left.columns is None) != (right.columns is None):
             if not left.rows and not right.rows:
@@ -271,6 +297,8 @@ class _Comparison:
             return
         if left.columns != right.columns:
             yield from self._columns(left, right)
+            if len(left.columns or ()) != len(right.columns or ()):
+                return  # then the rows differ as well
         if left.rows is right.rows or (left.rows == right.rows and types_agree(left.rows, right.rows)):
             return
         ignored = frozenset(
@@ -307,7 +335,8 @@ class _Comparison:
             message = f"{len(names[0])} columns on SQLite, {len(names[1])} on PostgreSQL"
             yield self._divergence("columns", "high", message, left, right)
             return
-        if not (left.named or right.named):
+        read = any("description" in side.read and side.via not in CONVERTERS for side in (left, right))
+        if not (left.named or right.named or read):
             return
         message = ", ".join(f"{a} / {b}" for a, b in zip(*names, strict=True) if a != b)
         mapping = "mapping" in (left.named, right.named)
@@ -475,6 +504,19 @@ _KIN = (
     frozenset({"OperationalError", "ProgrammingError"}),
     frozenset({"OperationalError", "ProgrammingError", "NotSupportedError"}),
 )
+
+
+def _by_name(statement: Statement) -> Statement:
+    """Return a statement with its rows as mappings show them: of columns with one name there is the last only."""
+    names = statement.columns or ()
+    last = {name: index for index, name in enumerate(names)}
+    if len(last) == len(names):
+        return statement
+    rows = (
+        tuple(row[index] for index in last.values()) if len(row) == len(names) else row
+        for row in statement.values
+    )
+    return replace(statement, columns=tuple(last), rows=kept(rows, MAX_GATHERED))
 
 
 def _kin(left: Failure, right: Failure) -> bool:

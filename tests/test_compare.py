@@ -236,6 +236,12 @@ KINDS: dict[str, set[tuple[str, str]]] = {
     "test_state_never_committed": {("state", "high")},
     "test_observed": {("observed", "high")},
     "test_bypass": {("bypass", "critical")},
+    "test_time": {("time", "low")},
+    "test_description": {("columns", "low")},
+    "test_column_count": {("columns", "high")},
+    "test_unrelated_failure": {("type", "low"), ("outcome", "critical")},
+    "test_related_failure": {("type", "critical")},
+    "test_committed_after_an_error": {("error", "high")},
 }
 
 
@@ -245,12 +251,17 @@ def test_each_kind_is_found_on_live_databases(run: Run, name: str) -> None:
     assert run.test(name)["verdict"] == "disagree"
 
 
-def test_another_number_of_columns(run: Run) -> None:
-    assert ("columns", "high") in run.kinds("test_column_count")
-
-
 @pytest.mark.parametrize(
-    "name", ["test_agree", "test_only_observed", "test_ignored_column", "test_leak", "test_after_a_leak"]
+    "name",
+    [
+        "test_agree",
+        "test_only_observed",
+        "test_ignored_column",
+        "test_leak",
+        "test_after_a_leak",
+        "test_names_twice",
+        "test_only_asked_whether_there_are_rows",
+    ],
 )
 def test_halves_that_agree(run: Run, name: str) -> None:
     test = run.test(name)
@@ -291,6 +302,47 @@ def test_statement_and_site_of_a_divergence(run: Run) -> None:
     assert found["statement"]["postgres"]["rows"] == [["alan"]]
     assert found["statement"]["postgres"]["error"] is None
     assert found["rule"] == "like-case"
+
+
+def test_a_failure_that_lies_elsewhere_is_not_explained(run: Run) -> None:
+    by_kind = {d["kind"]: d for d in run.test("test_unrelated_failure")["divergences"]}
+    assert (by_kind["outcome"]["rule"], by_kind["type"]["rule"]) == ("unexplained", "decimal-type")
+
+
+def test_what_an_aborted_transaction_refused_is_folded_under_it(run: Run) -> None:
+    found = run.test("test_committed_after_an_error")["divergences"]
+    assert [(d["kind"], d["rule"]) for d in found] == [("error", "aborted-transaction")] * 2 + [
+        ("state", "aborted-transaction")
+    ]
+    assert [d["primary"] for d in found] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ((0.0, 1.1), ["low"]),
+        ((2.0, 0.1), ["low"]),
+        ((0.0, 0.9), []),  # a busy machine
+        ((1.0, 5.0), []),  # four seconds more, and yet not ten times as long
+        ((0.2, 1.3), []),
+    ],
+)
+def test_only_what_is_very_much_slower_is_slow(seconds: tuple[float, float], expected: list[str]) -> None:
+    def half(backend: Backend, last: float) -> Recording:
+        read = Statement("execute", "SELECT 1", (), Site("app.py", 1, "f"), ("a",), ((1,),), "all")
+        return Recording(
+            "t", "t", backend, statements=(replace(read, seconds=9.0), replace(read, seconds=last))
+        )
+
+    found = compare(half("sqlite", seconds[0]), half("postgres", seconds[1]))
+    assert [d.severity for d in found if d.kind == "time"] == expected
+    first = replace(half("sqlite", 0.0), statements=half("sqlite", 0.0).statements[:1])
+    assert (
+        compare(
+            first, on("postgres", replace(first, statements=(replace(first.statements[0], seconds=0.0),)))
+        )
+        == ()
+    )
 
 
 def test_the_error_of_a_failing_half(run: Run) -> None:

@@ -93,7 +93,9 @@ def test_a_half_can_be_selected(projects: Projects, arguments: tuple[str, ...], 
     assert run.status == 0, run.text
 
 
-def test_last_failed_runs_the_failing_half_and_its_partner(pytester: pytest.Pytester, projects: Projects) -> None:
+def test_last_failed_runs_the_failing_half_and_its_partner(
+    pytester: pytest.Pytester, projects: Projects
+) -> None:
     pytester.makepyfile(
         """
         import unittest
@@ -116,7 +118,8 @@ def test_last_failed_runs_the_failing_half_and_its_partner(pytester: pytest.Pyte
     result = pytester.runpytest_subprocess(*given, "--lf", "-v")
     result.stdout.fnmatch_lines(
         [
-            "run-last-failure: rerun previous 2 failures", "*::test_fails[[]sqlite[]] F*",
+            "run-last-failure: rerun previous 2 failures",
+            "*::test_fails[[]sqlite[]] F*",
             "*::test_fails[[]postgres[]] P*",
         ]
     )

@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_dualdb import syntax
@@ -143,6 +143,33 @@ class Entry:
             named=self.named,  # type: ignore[arg-type]
             read=tuple(sorted(self.read)) if self.read else (), via=self.via,
         )  # fmt: skip
+
+
+class Description(tuple[Any, ...]):
+    """A cursor's description that takes note when the application reads it, not when it asks if there is one."""
+
+    _entry: Entry | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        self._note()
+        return super().__iter__()
+
+    def __getitem__(self, index: Any) -> Any:
+        self._note()
+        return super().__getitem__(index)
+
+    def _note(self) -> None:
+        if self._entry is not None:
+            self._entry.note("description")
+
+
+def described(description: Any, entry: Entry | None) -> Any:
+    """Return a cursor's description for the application; ``entry`` is the statement that it is of."""
+    if not description or entry is None:
+        return description
+    found = Description(description)
+    found._entry = entry
+    return found
 
 
 class Recorder:

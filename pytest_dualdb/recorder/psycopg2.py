@@ -24,7 +24,7 @@ import psycopg2
 import psycopg2.extensions as ext
 from psycopg2.extras import Json
 
-from pytest_dualdb.recorder import Entry, copied, current, failure_of
+from pytest_dualdb.recorder import Entry, copied, current, described, failure_of
 from pytest_dualdb.recorder.sqlite3 import recorded_class, tee
 
 _DRIVER: Any = psycopg2
@@ -91,6 +91,10 @@ class RecordedCursor(ext.cursor):
         identifier: int = _CURSOR.lastrowid.__get__(self)
         return identifier
 
+    @property
+    def description(self) -> Any:
+        return described(_CURSOR.description.__get__(self), self._entry)
+
     def execute(self, query: Any, vars: Any = None) -> None:
         self._record("execute", query, vars, super().execute, query, vars)
 
@@ -152,7 +156,7 @@ class RecordedCursor(ext.cursor):
             raise
         finally:
             entry.seconds = time.perf_counter() - start
-        entry.description = self.description
+        entry.description = _CURSOR.description.__get__(self)
         entry.named = self._named
         entry.rowcount = _CURSOR.rowcount.__get__(self)
         entry.lastrowid = _CURSOR.lastrowid.__get__(self)
@@ -211,7 +215,7 @@ class RecordedCursor(ext.cursor):
             entry.seconds += time.perf_counter() - start
         if entry.description is None:
             # a named cursor knows its columns when it has fetched
-            entry.description = self.description
+            entry.description = _CURSOR.description.__get__(self)
         return result
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from pytest_dualdb.recorder import Entry, copied, current, failure_of
+from pytest_dualdb.recorder import Entry, copied, current, described, failure_of
 
 _CURSOR: Any = sqlite3.Cursor
 _CONNECTION: Any = sqlite3.Connection
@@ -88,6 +88,10 @@ class RecordedCursor(sqlite3.Cursor):
         identifier: int | None = _CURSOR.lastrowid.__get__(self)
         return identifier
 
+    @property
+    def description(self) -> Any:
+        return described(_CURSOR.description.__get__(self), self._entry)
+
     def execute(self, sql: str, *parameters: Any) -> Any:
         return self._record("execute", super().execute, sql, parameters)
 
@@ -139,7 +143,7 @@ class RecordedCursor(sqlite3.Cursor):
             raise
         finally:
             entry.seconds = time.perf_counter() - start
-        entry.description = self.description
+        entry.description = _CURSOR.description.__get__(self)
         entry.rowcount = _CURSOR.rowcount.__get__(self)
         entry.lastrowid = _CURSOR.lastrowid.__get__(self)
         return result

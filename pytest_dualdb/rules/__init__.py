@@ -5,6 +5,7 @@ Adding a rule means writing its class in a family module: everything else follow
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib
 import pkgutil
@@ -91,6 +92,12 @@ def diagnose(
             names[index] = names[cause]
     if failed(sqlite) != failed(postgres):
         culprit = _culprit(divergences, names, causes)
+        if (
+            culprit is not None
+            and divergences[culprit].kind not in ("error", "bypass")
+            and _unrelated(recordings)
+        ):
+            culprit = None
         outcome = next(i for i, d in enumerate(divergences) if d.kind == "outcome")
         if culprit is not None and names[outcome] != UNEXPLAINED and divergences[culprit].kind != "error":
             culprit = None  # the failure itself says more
@@ -127,7 +134,8 @@ def first_match(evidence: Evidence, rules: Iterable[Rule]) -> Rule | None:
     rule must not hide the divergence.
     """
     for rule in rules:
-        if rule.kinds and evidence.kind not in rule.kinds:
+        # that a statement is slow has nothing to do with what a rule reads in its text, unless it says so
+        if (rule.kinds or evidence.kind == "time") and evidence.kind not in rule.kinds:
             continue
         if evidence.divergence.note and evidence.divergence.note not in rule.notes:
             continue
@@ -204,6 +212,22 @@ _STRENGTH = (
     "statements",
     "type",
 )
+
+
+_ELSEWHERE = frozenset(
+    {
+        found.__name__
+        for found in vars(builtins).values()
+        if isinstance(found, type) and issubclass(found, (OSError, ImportError, NameError, MemoryError, SyntaxError))
+    }
+)  # fmt: skip
+"""Built-in exceptions that no value of a database's raises: a file, a network, a module that is not there."""
+
+
+def _unrelated(recordings: Mapping[str, Recording]) -> bool:
+    """Return whether the half that failed did so for a reason that lies outside of any database."""
+    failure = next((r.failure for r in recordings.values() if failed(r)), None)
+    return failure is not None and failure.database is None and failure.name in _ELSEWHERE
 
 
 def _culprit(

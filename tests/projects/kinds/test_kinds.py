@@ -130,6 +130,66 @@ def test_reaches_the_wrong_database(db):
     sqlite3.connect(path).execute("SELECT 1 WHERE 0").fetchall()
 
 
+def test_time(db):
+    db.scalar("SELECT 1")
+    slow = "pg_sleep(1.2)" if db.backend == "postgres" else "1"
+    db.scalar(f"SELECT count(*) FROM (SELECT {slow}) AS s")
+
+
+def test_description(db):
+    cursor = db.connection.cursor()
+    cursor.execute("SELECT count(*) FROM person")
+    assert cursor.description
+    assert [dict(zip([column[0] for column in cursor.description], row)) for row in cursor]  # noqa: B905
+
+
+def test_names_twice(db):
+    if db.backend == "sqlite":
+        connection = db.connect()
+        connection.row_factory = lambda cursor, row: {
+            column[0]: value for column, value in zip(cursor.description, row, strict=True)
+        }
+    else:
+        from psycopg2.extras import RealDictCursor
+
+        connection = db.connect(cursor_factory=RealDictCursor)
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT person.id, pet.id, pet.name FROM person JOIN pet ON pet.owner = person.id ORDER BY 1"
+    )
+    assert [row["id"] for row in cursor.fetchall()] == [1, 2]
+
+
+def test_only_asked_whether_there_are_rows(db):
+    cursor = db.connection.cursor()
+    cursor.execute("SELECT count(*) FROM person")
+    if cursor.description is not None and len(cursor.description) == 1:
+        cursor.fetchall()
+
+
+def test_unrelated_failure(db):
+    db.fetchall("SELECT height FROM person ORDER BY id")
+    if db.backend == "postgres":
+        raise ConnectionRefusedError("the mail server is away")
+
+
+def test_related_failure(db):
+    heights = [row[0] for row in db.fetchall("SELECT height FROM person ORDER BY id")]
+    assert sum(heights) + 0.5 > 0
+
+
+def test_committed_after_an_error(db):
+    connection = db.connect()
+    cursor = connection.cursor()
+    cursor.execute("INSERT INTO pet VALUES (7, 1, 'Bim')")
+    with contextlib.suppress(Exception):
+        cursor.execute("INSERT INTO pet VALUES (7, 1, 'Bam')")
+    for sql in ("INSERT INTO pet VALUES (8, 1, 'Bem')", "UPDATE pet SET name = 'Bum' WHERE id = 7"):
+        with contextlib.suppress(Exception):
+            cursor.execute(sql)
+    connection.commit()
+
+
 def test_fails_on_both(db):
     db.scalar("SELECT 1")
     raise AssertionError("always")

@@ -6,7 +6,6 @@ import unittest
 
 import pytest
 
-
 RUNS = ("sqlite", "postgres", "sqlite-again", "postgres-again")
 
 
