@@ -151,7 +151,10 @@ def _truth(text: str, source: str) -> bool:
     raise SettingError(f"{source}: unknown value {text!r}; expected true or false")
 
 
-_FIELDS = ("url", "sqlalchemy_url", "dsn", "path", "host", "port", "user", "password", "database", "backend")
+_FIELDS = (
+    "url", "sqlalchemy_url", "psycopg_url", "dsn", "path", "host", "port", "user", "password", "database",
+    "backend",
+)  # fmt: skip
 
 
 def _variable(line: str) -> tuple[str, str]:

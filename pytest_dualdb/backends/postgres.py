@@ -22,6 +22,7 @@ from psycopg2.extras import wait_select
 
 from pytest_dualdb.backends import MAX_STATE_ROWS, Address, HalfEnd, Isolation, quoted, restore, table_state
 from pytest_dualdb.encoding import CHUNK_ROWS
+from pytest_dualdb.recorder import optional
 from pytest_dualdb.recorder import psycopg2 as recorded
 from pytest_dualdb.recording import (
     Backend,
@@ -37,6 +38,8 @@ from pytest_dualdb.server import Server
 
 _VACUUM_EVERY = 500
 """Halves after which the dead rows that resets leave in pg_class are removed: each takes a millisecond then."""
+_ATTEMPTS = 20
+"""How often to try what needs the database to be without connections."""
 _SETTLE = 0.5
 """Seconds to wait for backends that are on their way out before they are ended."""
 
@@ -71,6 +74,7 @@ class PostgresBackend:
         recorded.plain_urls[qualified] = plain
         self.address = Address(
             url=qualified if _needs_driver_name() else plain, sqlalchemy_url=qualified,
+            psycopg_url=plain.replace("postgresql://", "postgresql+psycopg://", 1),
             dsn=server.dsn(database), host=server.host, port=str(server.port),
             user=server.user, password=server.password, database=database,
         )  # fmt: skip
@@ -89,7 +93,7 @@ class PostgresBackend:
         self._resets = 0
         self._readers: dict[str, _Reader] = {}
         recorded.owns = lambda name: name == self.own
-        self._undo = recorded.intercept()
+        self._undo = [recorded.intercept(), optional.intercept()]
         if not server.owned:
             with self._administration().cursor() as cursor:
                 claim(cursor, database)
@@ -112,8 +116,15 @@ class PostgresBackend:
         }
         if self._can_reset() and self._is_superuser():
             restore.normalise(self._connected())
-        self._disconnect()
-        self._run(f"ALTER DATABASE {quoted(self.own)} RENAME TO {quoted(self.template)}")
+        for attempt in range(_ATTEMPTS):
+            self._disconnect()
+            try:
+                self._run(f"ALTER DATABASE {quoted(self.own)} RENAME TO {quoted(self.template)}")
+                break
+            except psycopg2.errors.ObjectInUse:  # a pool of the application's opens connections meanwhile
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(0.05)
         self._created.append(self.template)
         self._clone()
         recorded.strays.discard(self.own)
@@ -148,10 +159,14 @@ class PostgresBackend:
         self._base = restore.capture(self._connected()) if self._can_reset() else None
         self._dirty = self._scripted = False
         self._stale = None
+        for driver in optional.recorded():
+            driver.reconnect(self.own)
 
     def _disconnect(self, close: Callable[[Any], None] = recorded.replace) -> None:
         """Close every connection of ours and every recorded one to the tests' database, which is replaced."""
         recorded.drop_kept(self.own)
+        for driver in optional.recorded():
+            driver.disconnect(self.own)
         self._sent = None
         if self._restorer is not None:
             self._restorer.close()
@@ -270,6 +285,12 @@ class PostgresBackend:
             if not recorded.end_session(connection):
                 with contextlib.suppress(psycopg2.Error):
                     ext.connection.close(connection)
+        for driver in optional.recorded():
+            found, at_work = driver.end_sessions(self.own)
+            leaks += found
+            with self._connected().cursor() as cursor:
+                for backend in at_work:
+                    cursor.execute("SELECT pg_terminate_backend(%s, 2000)", (backend,))
         return list(dict.fromkeys(leaks))
 
     def _open_template(self) -> Any:
@@ -281,19 +302,15 @@ class PostgresBackend:
 
     def _settled(self, leaks: list[str]) -> Callable[[int], bool]:
         """Return what waits for backends that are closing, and ends those that stay."""
-        known = {id(c): c for c in recorded.live if c._database == self.own and not _really_closed(c)}
-        expected = len(known) + (1 if self._restorer is None else 2)
         deadline = time.monotonic() + _SETTLE
 
         def settled(backends: int) -> bool:
-            if backends <= expected:
+            pids = self._backends()  # a pool may be connecting
+            if backends <= len(pids):
                 return True
             if time.monotonic() < deadline:
                 time.sleep(0.002)
                 return False
-            pids = [connection.get_backend_pid() for connection in (*known.values(), self._connected())]
-            if self._restorer is not None:
-                pids.append(self._restorer.get_backend_pid())
             with self._connected().cursor() as cursor:
                 cursor.execute(
                     "SELECT count(pg_terminate_backend(pid, 2000)) FROM pg_stat_activity WHERE datname ="
@@ -305,6 +322,15 @@ class PostgresBackend:
             return True
 
         return settled
+
+    def _backends(self) -> list[int]:
+        """Return the process ids of all backends that connections of ours and recorded ones have."""
+        own = [c for c in recorded.live if c._database == self.own and not _really_closed(c)]
+        own += [self._connected()] if self._restorer is None else [self._connected(), self._restorer]
+        pids = [ext.connection.get_backend_pid(connection) for connection in own]
+        for driver in optional.recorded():
+            pids += driver.backends(self.own)
+        return pids
 
     def _send_restore(self, change: restore.Change) -> None:
         """Have the server undo the change while the next half runs elsewhere; `_settle` waits for it."""
@@ -345,7 +371,8 @@ class PostgresBackend:
             self._clone()
 
     def close(self) -> None:
-        self._undo()
+        for undo in self._undo:
+            undo()
         recorded.owns = lambda name: False
         self._disconnect(ext.connection.close)
         # a server of ours is thrown away as a whole
@@ -538,10 +565,11 @@ class _Reader:
 
     @classmethod
     def of(cls, columns: Sequence[tuple[str, int]]) -> _Reader:
-        # a cast to text would spell booleans out and drop the padding of CHAR(n): format() does neither
+        # a cast to text would spell booleans out, drop the padding of CHAR(n) and write the mask of each
+        # address: format() does not
         values = tuple(
             f"CASE WHEN {quoted(name)} IS NOT NULL THEN format('%s', {quoted(name)}) END"
-            if oid in (_BOOLEAN, _CHAR)
+            if oid in (_BOOLEAN, _CHAR, _INET)
             else f"{quoted(name)}::text"
             for name, oid in columns
         )
@@ -557,7 +585,7 @@ class _Reader:
         )
 
 
-_BOOLEAN, _CHAR = 16, 1042
+_BOOLEAN, _CHAR, _INET = 16, 1042, 869
 
 
 def _plain_name(table: str) -> str:

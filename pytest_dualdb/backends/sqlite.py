@@ -46,7 +46,9 @@ class SQLiteBackend:
         self.own = os.path.realpath(self.path)
         # three slashes and the path: on Windows it begins with the drive
         url = "sqlite:///" + self.path.replace(os.sep, "/")
-        self.address = Address(url=url, sqlalchemy_url=url, path=self.path, database=self.path)
+        self.address = Address(
+            url=url, sqlalchemy_url=url, psycopg_url=url, path=self.path, database=self.path
+        )
         self.isolation = isolation
         self._folder = folder
         self._durable = durable_folder

@@ -33,8 +33,15 @@ _LIBRARIES = tuple(
 MAX_ROWS = 20_000
 """Rows of one statement that are kept as they are; a larger result is packed."""
 
+_TRANSPARENT = frozenset({"psycopg", "contextlib", "asyncio"})
+"""Packages of drivers, and what they are called through, that issue no statements of their own accord."""
+
 _SHORTEST_PASSED = 12
 """Characters that an argument must have to count as (part of) a statement: a table's name is none."""
+
+
+Place = tuple[Site | None, str]
+"""A call site, and the library that called the driver there for the application; empty for none."""
 
 
 class Entry:
@@ -46,9 +53,7 @@ class Entry:
         "site", "sql", "thread", "via",
     )  # fmt: skip
 
-    def __init__(
-        self, kind: str, sql: str, params: Any, place: tuple[Site | None, str], connection: int, thread: int
-    ) -> None:
+    def __init__(self, kind: str, sql: str, params: Any, place: Place, connection: int, thread: int) -> None:
         self.kind = kind
         self.sql = sql
         self.params = params
@@ -193,23 +198,58 @@ class Recorder:
         self._threads = itertools.count()
 
     def open(
-        self, kind: str, sql: str, params: Any, connection: object, driver: Backend, database: str
+        self,
+        kind: str,
+        sql: str,
+        params: Any,
+        connection: object,
+        driver: Backend,
+        database: str,
+        place: Place | None = None,
     ) -> Entry | None:
-        """Begin the record of one call; None while recording is paused."""
+        """Begin the record of one call; None while recording is paused.
+
+        ``place`` is what `place` gave, where the call was made earlier than it is carried out.
+        """
         if self.paused:
             return None
-        try:
-            thread = self._thread.number
-        except AttributeError:
-            thread = self._thread.number = next(self._threads)
         number = self._connections.setdefault(id(connection), len(self._connections))
-        entry = Entry(kind, sql, copied(params), self._sites.find(sql), number, thread)
+        entry = Entry(kind, sql, copied(params), place or self._sites.find(sql), number, self._lane())
         if driver == self.backend and database == self.own:
             self.entries.append(entry)
         else:
             entry.database = database
             self.bypasses.append(entry)
         return entry
+
+    def place(self, sql: str) -> Place:
+        """Return where the statement is issued that the caller is called with."""
+        return self._sites.find(sql)
+
+    def _lane(self) -> int:
+        """Return the number of what runs now: a thread, or a task beside others in one thread.
+
+        A task that begins when the one before it has ended goes on in its place, as the test's own does
+        after those of its fixtures: only what runs side by side comes in an order of its own.
+        """
+        try:
+            lanes: list[list[Any]] = self._thread.lanes
+        except AttributeError:
+            lanes = self._thread.lanes = [[next(self._threads), None]]
+        events = sys.modules.get("asyncio.events")
+        if events is None or events._get_running_loop() is None:
+            return int(lanes[0][0])
+        task = sys.modules["asyncio.tasks"].current_task()
+        free = None
+        for lane in lanes:
+            if lane[1] is task or task is None:
+                return int(lane[0])
+            if free is None and (lane[1] is None or lane[1].done()):
+                free = lane
+        if free is None:
+            lanes.append(free := [next(self._threads), None])
+        free[1] = task
+        return int(free[0])
 
     def observe(self, name: str, value: Any) -> None:
         with contextlib.suppress(Exception):  # compared by its text then, as it is at the end
@@ -316,6 +356,7 @@ class Sites:
         places = self._places
         inner: Site | None = None
         via: str | None = None
+        outer: list[Any] = []
         while frame is not None:
             code = frame.f_code
             try:
@@ -324,7 +365,15 @@ class Sites:
                 place = places[code] = self._place(code)
             if place is None:
                 if via is None and not code.co_filename.startswith(_PACKAGE):
-                    via = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+                    library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+                    via = None if library in _TRANSPARENT else library
+                if code.co_name == "greenlet_spawn":
+                    # SQLAlchemy awaits here what a greenlet asked for: the application's frames are in there
+                    inside = getattr(frame.f_locals.get("context"), "gr_frame", None)
+                    if inside is not None:
+                        outer.append(frame.f_back)
+                        frame = inside
+                        continue
             else:
                 via = via or ""
                 key = (code, frame.f_lasti)
@@ -339,6 +388,8 @@ class Sites:
                 if inner is None:
                     inner = site
             frame = frame.f_back  # type: ignore[assignment]
+            if frame is None and outer:
+                frame = outer.pop()
         return inner, via or ""
 
     def at(self, code: Any, line: int) -> Site | None:

@@ -47,7 +47,7 @@ _IDLE = ext.TRANSACTION_STATUS_IDLE
 _INERROR = ext.TRANSACTION_STATUS_INERROR
 _autocommit = _CONNECTION.autocommit
 _MAX_KEPT = 16
-_OWN_SETTING = re.compile(r"\bset_config\s*\(|\bset\s+(?:local\s+|session\s+)?\w+\.\w+\s*(?:=|\bto\b)", re.I)
+OWN_SETTING = re.compile(r"\bset_config\s*\(|\bset\s+(?:local\s+|session\s+)?\w+\.\w+\s*(?:=|\bto\b)", re.I)
 """Gives a value to a setting of the application's own: nothing takes that back, RESET leaves it empty."""
 _SAVEPOINT = "dualdb_half"
 
@@ -138,7 +138,7 @@ class RecordedCursor(ext.cursor):
             strays.add(connection._database)
         if recorder is not None:
             text = text_of(query, connection)
-            if ("set" in text or "SET" in text) and _OWN_SETTING.search(text):
+            if ("set" in text or "SET" in text) and OWN_SETTING.search(text):
                 connection._key = None
             given = list(map(_unwrapped, params or ())) if kind == "executemany" else _unwrapped(params)
             entry = recorder.open(kind, text, given, connection, "postgres", connection._database)
@@ -372,7 +372,7 @@ def _exclusive_count() -> int:
     return max(sys.getrefcount(item) for item in held)
 
 
-_EXCLUSIVE = _exclusive_count()
+EXCLUSIVE = _exclusive_count()
 
 
 def keep(connection: RecordedConnection) -> bool:
@@ -395,7 +395,7 @@ def kept_count() -> int:
 
 
 # what DISCARD ALL does, which is refused beside other statements: one round trip for everything
-_DISCARD = (
+DISCARD = (
     "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; UNLISTEN *;"
     " SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
 )
@@ -412,7 +412,7 @@ def end_session(connection: RecordedConnection) -> bool:
             _CONNECTION.rollback(connection)
         _autocommit.__set__(connection, True)
         with ext.cursor(connection) as cursor:
-            cursor.execute(_DISCARD + publish)
+            cursor.execute(DISCARD + publish)
         _autocommit.__set__(connection, False)
     except psycopg2.Error:
         return False
@@ -436,7 +436,7 @@ def _take_off(kept: list[RecordedConnection]) -> RecordedConnection | None:
         # by index: what enumerate() gives would hold a reference itself
         for index in range(len(kept) - 1, -1, -1):
             connection = kept[index]
-            if sys.getrefcount(connection) <= _EXCLUSIVE and not _CONNECTION.closed.__get__(connection):
+            if sys.getrefcount(connection) <= EXCLUSIVE and not _CONNECTION.closed.__get__(connection):
                 del kept[index]
                 return connection
     return None

@@ -335,7 +335,8 @@ def recorded_class(given: Any, base: type) -> Any:
         elif base.__mro__[1] is given:
             made = base
         else:
-            made = type(given.__name__, (given, base), {"__module__": given.__module__})
+            names = {"__module__": given.__module__, "__qualname__": given.__qualname__}
+            made = type(given.__name__, (given, base), names)
         _classes[given, base] = made
     return made
 
