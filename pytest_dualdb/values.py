@@ -130,7 +130,11 @@ def _same_across(text: Any, other: Any) -> bool:
             return False
     if isinstance(other, Opaque):
         return text == other.text
-    return False
+    return not isinstance(other, _PLAIN) and text == str(other)
+
+
+_PLAIN = (str, bytes, tuple, set, frozenset, Mapping, *_NUMBERS)
+"""Types that are no text by themselves; an address or a range of a driver's own class is."""
 
 
 def same_type(left: Any, right: Any) -> bool:
@@ -180,6 +184,7 @@ def loose_key(value: Any) -> Hashable:
         # of this length it may be a UUID, which has more than one spelling
         return ("s", value.hex()) if len(value) == _UUID_BYTES else ("b", value)
     return ("o", str(value))
+    return ("s", str(value))
 
 
 def _json_key(value: Any) -> Hashable:

@@ -1,4 +1,4 @@
-"""Why the same calls of sqlite3 and psycopg2 differ: placeholders, methods, exceptions, types."""
+"""Why the same calls of sqlite3 and psycopg differ: placeholders, methods, exceptions, types."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def run(db: Any, sql: str, params: Any = None) -> Any:
     return cursor
 
 
+def served(db: Any, sql: str, params: Any, sqlite: str = "") -> None:
+    """Execute with psycopg 3 on PostgreSQL, whose server binds the parameters; read all rows."""
+    if db.backend == "sqlite":
+        run(db, sqlite or sql, params).fetchall()
+        return
+    import psycopg
+
+    with psycopg.connect(db.dsn) as connection:
+        connection.execute(sql, params).fetchall()
+
+
 def alone(evidence: Evidence) -> tuple[Backend, str, str] | None:
     """Return which half alone failed, with the exception's name and message; None if both or none did."""
     failures = [evidence.failure(backend) for backend in BACKENDS]
@@ -43,10 +54,10 @@ class PlaceholderStyle(Rule):
     """Placeholders of the other driver.
 
     What differs:
-        psycopg2 does not replace ``?`` and ``:name`` (``not all arguments converted``, or a syntax error from
-        the server); sqlite3 does not replace ``%s`` and ``%(name)s`` (``near "%": syntax error``).
+        psycopg does not replace ``?`` and ``:name`` (``not all arguments converted``, ``the query has 0
+        placeholders``, or a syntax error from the server); sqlite3 does not replace ``%s`` and ``%(name)s`` (``near "%": syntax error``).
     Why:
-        PEP 249 lets each driver choose: sqlite3 takes qmark and named, psycopg2 format and pyformat.
+        PEP 249 lets each driver choose: sqlite3 takes qmark and named, psycopg format and pyformat.
     Instead:
         Write the placeholder once for both, as SQLAlchemy's text() does, or take it from the connection:
         ``f"SELECT code FROM item WHERE id = {placeholder}"`` with ``?`` or ``%s``.
@@ -58,7 +69,7 @@ class PlaceholderStyle(Rule):
 
     name = "placeholder-style"
     title = "placeholders of the other driver"
-    instead = "? for sqlite3 and %s for psycopg2, chosen in one place"
+    instead = "? for sqlite3 and %s for psycopg, chosen in one place"
     kinds = frozenset({"error", "outcome"})
     priority = 20
     specimens = (
@@ -71,6 +82,7 @@ class PlaceholderStyle(Rule):
         Specimen(
             [lambda db: run(db, "SELECT code FROM item WHERE id = %(id)s", {"id": 1}).fetchall()], _ITEM
         ),
+        Specimen([lambda db: served(db, "SELECT code FROM item WHERE id = ?", (1,))], _ITEM),
     )
     near_misses = (
         Specimen([("SELECT code FROM item WHERE id = ? AND code <> '?'", (1,))], _ITEM),
@@ -85,31 +97,68 @@ class PlaceholderStyle(Rule):
             text = bare(evidence.sql("postgres"))
             if not _QMARK.search(text) or evidence.postgres is None or evidence.postgres.params is None:
                 return False
-            if said(postgres, "not all arguments converted"):
+            if said(postgres, r"not all arguments converted|the query has 0 placeholders"):
                 return True
             return postgres.sqlstate in ("42601", "42883", "42703", "42P02") and not _FORMAT.search(text)
         text = evidence.sql("sqlite")
         return at(sqlite) == "%" and _FORMAT.search(bare(text)) is not None
 
 
+class PlaceholderPosition(Rule):
+    """A placeholder where the server takes a literal only.
+
+    What differs:
+        psycopg 3 fails (``syntax error at or near "$1"``) for ``INTERVAL %s``, ``DATE %s`` and for placeholders
+        in DDL and SET; psycopg2 puts the value into the text. What SQLite is sent there has another form.
+    Why:
+        psycopg 3 and asyncpg send the values apart from the statement, and the server takes them only where an
+        expression may stand.
+    Instead:
+        A cast: ``SELECT CAST(? AS TEXT)`` (on PostgreSQL ``CAST(%s AS INTERVAL)``); for DDL, psycopg.sql.Literal.
+    References:
+        https://www.psycopg.org/psycopg3/docs/basic/from_pg2.html#server-side-binding
+        https://www.postgresql.org/docs/current/sql-expressions.html#SQL-EXPRESSIONS-PARAMETERS-POSITIONAL
+        https://www.sqlite.org/lang_expr.html#parameters
+    """
+
+    name = "placeholder-position"
+    title = "placeholder where PostgreSQL takes a literal only"
+    instead = "CAST(%s AS INTERVAL), or psycopg.sql.Literal in DDL"
+    kinds = ERROR
+    priority = -5
+    specimens = (
+        Specimen([lambda db: served(db, "SELECT 1 WHERE INTERVAL %s > '1 hour'", ("1 day",), "SELECT 1 WHERE ?")]),
+    )
+    near_misses = (
+        Specimen([lambda db: served(db, "SELECT 1 WHERE 1 = %s::int", (1,), "SELECT 1 WHERE 1 = ?")]),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        if failure is None or failure.sqlstate != "42601" or evidence.raised("sqlite") is not None:
+            return False
+        return said(failure, r'at or near "\$\d+"') is not None
+
+
 class PercentLiteral(Rule):
     """A percent sign in a statement that has parameters.
 
     What differs:
-        psycopg2 takes it for a placeholder (IndexError, TypeError, ValueError); sqlite3 leaves it alone.
+        psycopg takes it for a placeholder (IndexError, TypeError, ValueError; with psycopg 3 a
+        ProgrammingError); sqlite3 leaves it alone.
     Why:
-        psycopg2 fills parameters in with Python's ``%`` as soon as any are given, an empty tuple included.
+        psycopg looks for placeholders as soon as any parameters are given, an empty tuple included.
     Instead:
         Pass the pattern as a parameter: ``SELECT code FROM item WHERE code LIKE ?`` (``%s``) with ``'a%'``;
-        or double it for psycopg2 alone.
+        or double it for psycopg alone.
     References:
         https://www.psycopg.org/docs/usage.html#passing-parameters-to-sql-queries
         https://docs.python.org/3/library/sqlite3.html#how-to-use-placeholders-to-bind-values-in-sql-queries
     """
 
     name = "percent-literal"
-    title = "% in a statement with parameters is a placeholder to psycopg2"
-    instead = "pass the pattern as a parameter, or double the % for psycopg2"
+    title = "% in a statement with parameters is a placeholder to psycopg"
+    instead = "pass the pattern as a parameter, or double the % for psycopg"
     kinds = frozenset({"error", "outcome"})
     priority = 10
     specimens = (
@@ -117,6 +166,7 @@ class PercentLiteral(Rule):
         Specimen([lambda db: run(db, "SELECT id % 2 FROM item", ()).fetchall()], _ITEM),
         Specimen([lambda db: run(db, f"SELECT '%sa', {db.placeholder}", (1,)).fetchall()]),
         Specimen([lambda db: run(db, "SELECT '100%'", ()).fetchall()], _ITEM),
+        Specimen([lambda db: served(db, "SELECT code FROM item WHERE code LIKE 'a%'", ())], _ITEM),
     )  # fmt: skip
     near_misses = (
         Specimen([("SELECT code FROM item WHERE code LIKE ?", ("a%",))], _ITEM),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pytest_dualdb.encoding import Opaque
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.ddl import ERROR, has
-from pytest_dualdb.rules.driver import alone, run
+from pytest_dualdb.rules.driver import alone, run, served
 from pytest_dualdb.rules.facts import OTHER, explained, said
 
 _ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO item VALUES (1, 'a');"
@@ -108,9 +108,10 @@ class TupleParameter(Rule):
     """A tuple or list as the whole of an IN list.
 
     What differs:
-        psycopg2 writes a tuple as ``(1, 2)``, so that ``IN %s`` works; SQLite fails with ``near "?"``.
+        psycopg2 writes a tuple as ``(1, 2)``, so that ``IN %s`` works; SQLite fails with ``near "?"``, psycopg 3
+        with a syntax error at ``$1`` or a list compared to a number.
     Why:
-        psycopg2 puts values into the text; SQLite binds one value to one placeholder.
+        psycopg2 puts values into the text; SQLite and psycopg 3 bind one value to one placeholder.
     Instead:
         One placeholder for each value: ``SELECT code FROM item WHERE id IN (?, ?)``.
     References:
@@ -123,15 +124,39 @@ class TupleParameter(Rule):
     instead = "IN (?, ?, ...) with a placeholder for each value"
     kinds = ERROR
     priority = 5
-    specimens = (Specimen([("SELECT code FROM item WHERE id IN ?", ((1, 2),))], _ITEM),)
+    specimens = (
+        Specimen([("SELECT code FROM item WHERE id IN ?", ((1, 2),))], _ITEM),
+        Specimen([lambda db: _in_tuple(db, "IN %s")], _ITEM),
+        Specimen([lambda db: _in_tuple(db, "IN (%s)")], _ITEM),
+    )
     near_misses = (Specimen([("SELECT code FROM item WHERE id IN (?, ?)", (1, 2))], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.raised("sqlite") is None or evidence.raised("postgres") is not None:
+        failure = evidence.raised("postgres")
+        if failure is not None:
+            return (
+                evidence.raised("sqlite") is None
+                and failure.sqlstate in ("42601", "42883")
+                and said(failure, r'at or near "\$\d+"|\w\[\]') is not None
+                and any(isinstance(value, tuple | list) for value in params_of(evidence.postgres))
+                and has(evidence.sql("postgres"), r"\bIN\s*\(?\s*(%s|%\(\w+\)s|\$\d+)")
+            )
+        if evidence.raised("sqlite") is None:
             return False
         if not any(isinstance(value, tuple | list) for value in params_of(evidence.sqlite)):
             return False
         return has(evidence.sql("sqlite"), r"\bIN\s*(\?|:\w+)")
+
+
+def _in_tuple(db: Any, condition: str) -> None:
+    values = [1, 2] if "(" in condition else (1, 2)
+    parameters = (1, 2) if db.backend == "sqlite" else (values,)
+    served(
+        db,
+        f"SELECT code FROM item WHERE id {condition} ORDER BY id",
+        parameters,
+        "SELECT code FROM item WHERE id IN (?, ?) ORDER BY id",
+    )
 
 
 def _type_pairs(evidence: Evidence) -> list[tuple[str, str]]:

@@ -117,7 +117,7 @@ class Lastrowid(Rule):
     name = "lastrowid"
     title = "cursor.lastrowid is the new key on SQLite only"
     instead = "INSERT ... RETURNING id, then fetchone"
-    kinds = frozenset({"rowcount", "observed", "rows", "state", "error"})
+    kinds = frozenset({"rowcount", "observed", "rows", "state", "error", "outcome"})
     notes = frozenset({"generated-keys"})
     priority = 20
     specimens = (
@@ -126,12 +126,17 @@ class Lastrowid(Rule):
             [lambda db: _use_lastrowid(db, "INSERT INTO part (item_id) VALUES ({})"), "COMMIT"],
             {name: schema + "CREATE TABLE part (item_id INTEGER);" for name, schema in _KEYED.items()},
         ),
+        Specimen([lambda db: _lastrowid_of_psycopg(db)], _KEYED),
     )
     near_misses = (Specimen([("INSERT INTO item (code) VALUES (?) RETURNING id", ("a",)), "COMMIT"], _KEYED),)
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.divergence.message.startswith("lastrowid is"):
             return True
+        if evidence.kind == "outcome":
+            failure = evidence.failure("postgres")
+            missing = failure is not None and failure.message.endswith("has no attribute 'lastrowid'")
+            return missing and evidence.failure("sqlite") is None
         made = _read_lastrowids(evidence)
         if not made:
             return False
@@ -141,6 +146,19 @@ class Lastrowid(Rule):
             return any(_lost(a, b, made) for one, other in rows for a, b in zip(one, other, strict=False))
         sides = params_of(evidence.sqlite), params_of(evidence.postgres)
         return any(_lost(a, b, made) for a, b in zip(*sides, strict=False))
+
+
+def _lastrowid_of_psycopg(db: Any) -> None:
+    if db.backend == "sqlite":
+        cursor = db.connection.cursor()
+        cursor.execute("INSERT INTO item (code) VALUES ('a')")
+        assert cursor.lastrowid
+        db.connection.rollback()
+        return
+    import psycopg
+
+    with psycopg.connect(db.dsn) as connection:
+        connection.execute("INSERT INTO item (code) VALUES ('a')").lastrowid  # type: ignore[attr-defined]  # noqa: B018
 
 
 def _read_lastrowids(evidence: Evidence) -> frozenset[Any]:
