@@ -183,7 +183,6 @@ def loose_key(value: Any) -> Hashable:
     if isinstance(value, bytes):
         # of this length it may be a UUID, which has more than one spelling
         return ("s", value.hex()) if len(value) == _UUID_BYTES else ("b", value)
-    return ("o", str(value))
     return ("s", str(value))
 
 
