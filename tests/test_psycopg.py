@@ -249,9 +249,13 @@ def test_counts_and_who_looked_at_them(postgres: Half) -> None:
     with connect(postgres) as connection:
         assert connection.execute("UPDATE item SET name = 'x'").rowcount == 3
         connection.execute("DELETE FROM item WHERE id = 1")
-    first, second = asked(postgres)
+        names = [column.name for column in connection.execute(QUERY).description]
+        assert connection.execute(QUERY).description
+    assert names == ["id", "name"]
+    first, second, third, fourth = asked(postgres)
     assert (first.rowcount, first.read, first.columns) == (3, ("rowcount",), None)
     assert (second.rowcount, second.read) == (1, ())
+    assert (third.read, fourth.read) == (("description",), ())
 
 
 @pytest.mark.parametrize("isolated", [False, True])

@@ -51,6 +51,20 @@ class State:
         self.settings: list[tuple[bytes | None, ...]] = []
 
 
+class _Description(list[Any]):
+    """A cursor's description that takes note when the application reads it; the driver's is a list."""
+
+    _entry: Entry
+
+    def __iter__(self) -> Iterator[Any]:
+        self._entry.note("description")
+        return super().__iter__()
+
+    def __getitem__(self, index: Any) -> Any:
+        self._entry.note("description")
+        return super().__getitem__(index)
+
+
 class _Reporting(_Native):  # type: ignore[misc]
     """What cursors of all kinds share: the record of the statement, and of the rows that were given out."""
 
@@ -70,6 +84,15 @@ class _Reporting(_Native):  # type: ignore[misc]
             self._entry.note("rowcount")
         count: int = super().rowcount
         return count
+
+    @property
+    def description(self) -> Any:
+        found = super().description
+        if not found or self._entry is None:
+            return found
+        noting = _Description(found)
+        noting._entry = self._entry
+        return noting
 
     def _begin(self, kind: str, query: Any, params: Any, place: Place | None = None) -> Entry | None:
         connection = self._conn
