@@ -127,7 +127,9 @@ class PlaceholderPosition(Rule):
     kinds = ERROR
     priority = -5
     specimens = (
-        Specimen([lambda db: served(db, "SELECT 1 WHERE INTERVAL %s > '1 hour'", ("1 day",), "SELECT 1 WHERE ?")]),
+        Specimen(
+            [lambda db: served(db, "SELECT 1 WHERE INTERVAL %s > '1 hour'", ("1 day",), "SELECT 1 WHERE ?")]
+        ),
     )
     near_misses = (
         Specimen([lambda db: served(db, "SELECT 1 WHERE 1 = %s::int", (1,), "SELECT 1 WHERE 1 = ?")]),
