@@ -1,4 +1,4 @@
-"""The command ``dualdb``: check, bench, compare, explain.
+"""The command ``dualdb``: check, bench, compare, explain, open.
 
 It turns what it is given into calls and prints what comes back: how to reach a server, compare recordings or
 measure is known elsewhere. Drivers, the parser and the report's code are imported by the command that needs
@@ -13,7 +13,9 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
 import sys
 import textwrap
 import tomllib
@@ -101,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("rule", nargs="?", metavar="RULE", help="such as like-case")
     explain.add_argument(
         "--pages", type=Path, metavar="FOLDER", help="write the whole catalogue as Markdown there"
+    )
+    opening = command("open", _open, "look into the PostgreSQL databases that a run of pytest --db-keep kept")
+    opening.add_argument(
+        "file", type=Path, metavar="FILE", help="such as .pytest_dualdb/.../postgres.cluster"
+    )
+    opening.add_argument(
+        "database", nargs="?", default="", metavar="DATABASE", help="default: psql lists them"
     )
     return parser
 
@@ -506,6 +515,33 @@ def _wrapped(text: str, width: int, indent: str) -> str:
         )  # fmt: skip
         blocks.append(wrapper.fill(" ".join(rows)))
     return "\n\n".join(blocks).replace("``", "`")
+
+
+# -------------------------------------------------------------------------------------------------- open
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    """Serve a copy of the databases for as long as psql runs, or without one until the input ends."""
+    from pytest_dualdb import kept
+    from pytest_dualdb.server import ServerError
+
+    try:
+        running, programs = kept.open_cluster(arguments.file)
+    except ServerError as error:
+        print(f"dualdb open: {error}", file=sys.stderr)
+        return 1
+    with running:
+        url = running.server.url(arguments.database or running.server.maintenance)
+        psql = shutil.which("psql", path=os.pathsep.join([programs, os.environ.get("PATH", "")]))
+        if psql is None:
+            print(f"{url}\nserved until you press Enter", flush=True)
+            sys.stdin.readline()
+            return 0
+        before = signal.signal(signal.SIGINT, lambda *_: None)  # it is psql's, to end a query
+        try:
+            return subprocess.call([psql, url, *([] if arguments.database else ["--list"])])
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 # -------------------------------------------------------------------------------------------------- output

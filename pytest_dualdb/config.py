@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FAIL_ON = ("critical", "high", "medium", "low", "never")
 ISOLATIONS = ("reset", "clone", "rollback")
+KEEP = ("never", "failed", "all")
 LISTEN = ("auto", "socket", "tcp")
 
 
@@ -50,6 +51,8 @@ SETTINGS = (
             "--db-postgres", "auto|embedded|system|docker|URL", "DUALDB_POSTGRES"),
     Setting("isolation", "reset", "how a half gets a fresh database: reset what changed, clone the template, or roll back",
             "--db-isolation", "reset|clone|rollback", "DUALDB_ISOLATION", ISOLATIONS),
+    Setting("keep", "never", "keep the databases of failed halves, or of all, and say how to open them",
+            "--db-keep", "|".join(KEEP), choices=KEEP),
     Setting("fail_on", "high", "fail the run on an issue of this severity or above",
             "--db-fail-on", "|".join(FAIL_ON), "DUALDB_FAIL_ON", FAIL_ON),
     Setting("report", (), "write the parity report to this file (.json, .md); repeatable",
@@ -74,6 +77,7 @@ class Settings:
     backend: str
     postgres: str
     isolation: str
+    keep: str
     fail_on: str
     report: tuple[Path, ...]
     schema: tuple[str, ...]

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -307,6 +308,9 @@ class Halves:
                 marks = self.collection.marks(item)
                 report.dualdb = _recording(item, half, phases, marks)  # type: ignore[attr-defined]
                 del item.stash[_HALF], item.stash[_PHASES]
+                kept = half.settle(item.nodeid, any(phase[0] == "failed" for phase in phases.values()))
+                if kept is not None:
+                    report.dualdb_kept = kept if isinstance(kept, str) else asdict(kept)  # type: ignore[attr-defined]
         except Exception as error:  # never in the way of the test's own result
             _complain(self.config, f"{item.nodeid}: its record was lost: {type(error).__name__}: {error}")
         return report
@@ -335,10 +339,19 @@ class Halves:
         return report
 
     def pytest_unconfigure(self) -> None:
+        self.close()
+
+    def close(self, archive: str = "") -> None:
+        """Remove the databases and stop the server; ``archive`` is a file to keep those of the server in."""
         if self._worker is not None:
             self._worker.close()
             self._worker.restore_environment(self._before)
-        self.server.stop()
+            self._worker = None
+        if archive:
+            from pytest_dualdb.backends.postgres import drop_run
+
+            drop_run(self.server.get(), self.run)
+        self.server.stop(archive)
 
 
 def own_rules(pytest_config: pytest.Config) -> list[Rule]:
@@ -454,12 +467,12 @@ class ServerSource:
                 self._server = self._running.server
         return self._server
 
-    def stop(self) -> None:
+    def stop(self, archive: str = "") -> None:
         if self._thread is not None:
             self._thread.join()
         if self._running is not None:
-            self._running.stop()
-            self._running = None
+            running, self._running = self._running, None
+            running.stop(archive)
 
 
 class Controller:
@@ -479,6 +492,7 @@ class Controller:
         dist = pytest_config.getoption("dist", "no")
         if self.pins and dist == "no" and not pytest_config.option.collectonly:
             self._refuse_to_pin(dist, 0)
+        self._kept: list[tuple[str, Any]] = []
         for path in settings.report:
             _check_report_path(pytest_config.invocation_params.dir / path, settings.sources["report"])
 
@@ -561,6 +575,8 @@ class Controller:
         self._pytest_session.testscollected = halves
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        if hasattr(report, "dualdb_kept"):
+            self._kept.append((report.nodeid, report.dualdb_kept))
         recording = vars(report).pop("dualdb", None)
         if recording is None:
             if not report.passed and without_group(report.nodeid).endswith(_ENDINGS):
@@ -654,6 +670,37 @@ class Controller:
         for path in self.settings.report:
             problem = self._write(path)
             terminalreporter.write_line(problem or f"Wrote parity report to {path}", red=bool(problem))
+        if self._kept:
+            terminalreporter.write_sep("=", "kept databases")
+            self._show_kept(terminalreporter)
+
+    def _show_kept(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say how to open what was kept, once it can be opened."""
+        from pytest_dualdb.backends import Kept
+        from pytest_dualdb.kept import FOLDER, command
+        from pytest_dualdb.server import ServerError
+
+        kept = [(nodeid, Kept(**one)) for nodeid, one in self._kept if not isinstance(one, str)]
+        missing: dict[str, list[str]] = {}
+        for nodeid, one in self._kept:
+            if isinstance(one, str):
+                missing.setdefault(one, []).append(nodeid)
+        archive = next((one.place for _, one in kept if one.database), "")
+        if archive:
+            try:
+                self.halves.close(archive)
+            except ServerError as error:
+                missing[str(error)] = [nodeid for nodeid, one in kept if one.database]
+                kept = [(nodeid, one) for nodeid, one in kept if not one.database]
+        folder = self.config.invocation_params.dir
+        for nodeid, one in kept:
+            terminalreporter.write_line(nodeid)
+            terminalreporter.write_line(f"  {command(one, folder)}")
+        for why, nodeids in missing.items():
+            more = f" and {len(nodeids) - 1} more" if len(nodeids) > 1 else ""
+            terminalreporter.write_line(f"{nodeids[0]}{more}: {why}", yellow=True)
+        if kept:
+            terminalreporter.write_line(f"They stay until the next run that keeps some ({FOLDER}).")
 
     def _show(self, terminalreporter: pytest.TerminalReporter, report: Report) -> None:
         from pytest_dualdb.report.terminal import lines

@@ -17,10 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from pytest_dualdb.backends import Backend, Isolation, SchemaError
+from pytest_dualdb.backends import Backend, Isolation, Kept, SchemaError
 from pytest_dualdb.config import Settings
 from pytest_dualdb.database import Database
 from pytest_dualdb.dialect import ScriptError, split_script
+from pytest_dualdb.kept import MOST, Shelf, name_of
 from pytest_dualdb.recorder import Recorder, activate, current, database_error
 from pytest_dualdb.recording import Backend as Name
 from pytest_dualdb.recording import Recording, TestFailure
@@ -52,6 +53,7 @@ class Worker:
         self._sent: set[Name] = set()
         self._removers: list[subprocess.Popen[bytes]] = []
         self._building: dict[Name, Backend] = {}
+        self._shelf = Shelf(settings.rootdir, name.partition("_")[0], self._remove_kept)
         if settings.redirect:
             from pytest_dualdb.recorder import sqlite3 as recorded
 
@@ -185,6 +187,24 @@ class Worker:
         self._sent.add(backend.name)
         return {"template": backend.template_state(), "template_catalog": backend.template_catalog()}
 
+    def keep(self, backend: Backend, nodeid: str) -> Kept | str:
+        """Set a held database aside, to outlive the run; return how to reach it, or why it was not kept."""
+        try:
+            folder = self._shelf.place(backend.name)
+            if folder is None:
+                return f"not kept: {MOST} for each worker and backend are enough"
+            return backend.keep(folder, name_of(nodeid))
+        except Exception as error:  # its test has a result already
+            lines = str(error).strip().splitlines()
+            return f"not kept: {lines[0] if lines else type(error).__name__}"
+
+    def _remove_kept(self, run: str, folder: Path) -> bool:
+        """Drop what an earlier run kept, as far as that is not in its folder; say whether nothing is left."""
+        try:
+            return all(self.backend(name).remove_kept(run, folder) for name in self.settings.backends)
+        except Exception:  # a later run may reach what this one does not
+            return False
+
     def discard(self, backend: Backend) -> None:
         """Give up databases that are in an unknown state; the next half builds new ones."""
         self._backends.pop(backend.name, None)
@@ -202,6 +222,7 @@ class Worker:
         for remover in self._removers:
             remover.communicate()
         self._removers.clear()
+        self._shelf.close()
 
 
 class Half:
@@ -225,7 +246,7 @@ class Half:
         self.database._close()
         statements = self.recorder.statements()
         bypasses = tuple(entry.freeze() for entry in self.recorder.bypasses)
-        end = self.backend.end_half(statements)
+        end = self.backend.end_half(statements, hold=self._worker.settings.keep != "never")
         self._found = {
             "statements": statements,
             "bypasses": bypasses,
@@ -237,6 +258,15 @@ class Half:
             "version": self.backend.version,
             **self._worker.template(self.backend),
         }
+
+    def settle(self, nodeid: str, failed: bool) -> Kept | str | None:
+        """Keep the database if that was asked for such a half, then let go of it; to be called once at its end."""
+        keep = self._worker.settings.keep
+        if keep == "never" or "statements" not in self._found:
+            return None
+        kept = self._worker.keep(self.backend, nodeid) if failed or keep == "all" else None
+        self.backend.release()
+        return kept
 
     def abandon(self, error: Exception) -> None:
         """Take note that the half could not be finished; the next one gets a new database."""

@@ -6,8 +6,10 @@ pytest, and nothing outside this package, the recorder, the dialects and the rul
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pytest_dualdb.encoding import kept
@@ -51,6 +53,18 @@ class Address:
     database: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A half's database that outlives the run; strings travel to the controller as they are.
+
+    ``place``: the file that holds it, or the URL of one on a server that was given. ``database``: its name
+    within that, if the file is to hold the cluster of a server that was started for the run.
+    """
+
+    place: str
+    database: str = ""
+
+
 class SchemaError(Exception):
     """The template database could not be built; the message names file, line, statement and reason."""
 
@@ -74,8 +88,17 @@ class Backend(Protocol):
     def start_half(self) -> None:
         """Make sure that the half finds the template's contents."""
 
-    def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
-        """End what the half left open and read what it left behind."""
+    def end_half(self, statements: Sequence[Statement], hold: bool = False) -> HalfEnd:
+        """End what the half left open and read what it left behind; ``hold`` it until `release`."""
+
+    def keep(self, folder: Path, name: str) -> Kept:
+        """Set the held database aside, to outlive the run. Raises OSError or the driver's error."""
+
+    def remove_kept(self, run: str, folder: Path) -> bool:
+        """Drop what an earlier run kept elsewhere than in its folder; say whether nothing is left of it."""
+
+    def release(self) -> None:
+        """Let go of what the half left: it is fresh again at the next `start_half` at the latest."""
 
     def reset(self) -> None:
         """Bring the database back to the template's contents now."""
@@ -106,6 +129,18 @@ def table_state(columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> Tabl
     """Return the record of a table's contents, packed past `MAX_STATE_ROWS`."""
     found = kept(rows, MAX_STATE_ROWS)
     return TableState(tuple(columns), found, len(found))
+
+
+def free_path(folder: Path, name: str, ending: str) -> Path:
+    """Make an empty file of that name in a folder, with a number in its name if there is one already."""
+    for number in itertools.count(1):
+        path = folder / f"{name}{f'-{number}' if number > 1 else ''}{ending}"
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError
 
 
 def quoted(name: str) -> str:

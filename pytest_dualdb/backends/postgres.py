@@ -10,17 +10,21 @@ import contextlib
 import functools
 import importlib.metadata
 import importlib.util
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions as ext
 from psycopg2.extras import wait_select
 
-from pytest_dualdb.backends import MAX_STATE_ROWS, Address, HalfEnd, Isolation, quoted, restore, table_state
+from pytest_dualdb.backends import (
+    MAX_STATE_ROWS, Address, HalfEnd, Isolation, Kept, quoted, restore, table_state,
+)  # fmt: skip
 from pytest_dualdb.encoding import CHUNK_ROWS
 from pytest_dualdb.recorder import optional
 from pytest_dualdb.recorder import psycopg2 as recorded
@@ -193,9 +197,11 @@ class PostgresBackend:
             with self._connected().cursor() as cursor:
                 cursor.execute("VACUUM pg_class")
 
-    def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
+    def end_half(self, statements: Sequence[Statement], hold: bool = False) -> HalfEnd:
         if self.isolation == "rollback":
-            return self._roll_back()
+            if not hold:
+                return self._roll_back()
+            self._commit()
         leaks = self._end_sessions()
         if self._base is None:
             if not statements and not self._scripted:
@@ -216,8 +222,62 @@ class PostgresBackend:
         if change.clone:
             return self._everything(leaks, change)
         end = HalfEnd(self._read_all([self._base.names[oid] for oid in change.tables]), None, leaks)
-        self._send_restore(change)
+        if not hold:
+            self.release()
         return end
+
+    def release(self) -> None:
+        if self._stale is not None and not self._stale.clone and self._sent is None:
+            self._send_restore(self._stale)
+
+    def keep(self, folder: Path, name: str) -> Kept:
+        self._disconnect()
+        self._run(
+            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+            f" WHERE datname = {ext.adapt(self.own).getquoted().decode()} AND backend_type = 'client backend'"
+        )
+        database = self._rename(name if self.server.owned else f"{KEPT}{_run_of(self.own)}_{name}")
+        self._clone()
+        if self.server.owned:
+            return Kept(str(folder / ARCHIVE), database)
+        (folder / _SERVER).write_text(self._place(), encoding="utf-8")
+        return Kept(replace(self.server, password="").url(database))
+
+    def remove_kept(self, run: str, folder: Path) -> bool:
+        note = folder / _SERVER
+        if not note.exists():
+            return True
+        if note.read_text(encoding="utf-8") != self._place():
+            return False
+        with self._administration().cursor() as cursor:
+            return remove_kept(cursor, run)
+
+    def _place(self) -> str:
+        return replace(self.server, password="").url(self.server.maintenance)
+
+    def _rename(self, name: str) -> str:
+        """Give the tests' database a free name like this one; return it."""
+        for number in itertools.count(1):
+            ending = f"_{number}" if number > 1 else ""
+            # the longest name that PostgreSQL has; only ASCII is in it
+            database = name[: 63 - len(ending)] + ending
+            try:
+                self._run(f"ALTER DATABASE {quoted(self.own)} RENAME TO {quoted(database)}")
+            except psycopg2.errors.DuplicateDatabase:
+                continue
+            return database
+        raise AssertionError
+
+    def _commit(self) -> None:
+        """With `rollback` isolation: make what the half committed part of the database, to be kept or reset."""
+        connection, self._shared = self._shared, None
+        if connection is None or _really_closed(connection):
+            return
+        connection._nested = False
+        with contextlib.suppress(psycopg2.Error):  # a deferred constraint: the test did not get to its check
+            connection._end_nested("rollback")
+            ext.connection.commit(connection)
+        connection.close()
 
     def _roll_back(self) -> HalfEnd:
         """Read what the half changed from within its transaction, undo that, and look for what is left."""
@@ -522,8 +582,40 @@ class PostgresBackend:
             return read_catalog(cursor)
 
 
+ARCHIVE = "postgres.cluster"
+"""The file for the databases that are kept of a server that was started for the run."""
+KEPT = "dualdb_kept_"
+"""How the names of databases begin that are kept on a server that was given."""
+_SERVER = "postgres.url"
+"""The file that says on which given server a run kept databases, without the password."""
 _LOCK = 0x6475616C
 _OURS = re.compile(r"dualdb_([0-9a-f]{8})_\w+")
+
+
+def drop_run(server: Server, run: str) -> None:
+    """Drop the databases of a run on a server of ours, so that those are left that were set aside."""
+    with contextlib.closing(recorded.native_connect(server.dsn(server.maintenance))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (f"dualdb_{run}_",)
+            )
+            for (database,) in cursor.fetchall():
+                cursor.execute(f"DROP DATABASE {quoted(database)} WITH (FORCE)")
+
+
+def remove_kept(cursor: Any, run: str) -> bool:
+    """Drop what a run kept on a given server for its user; False if somebody is still looking at it."""
+    cursor.execute(
+        "SELECT datname FROM pg_database WHERE datdba = current_user::regrole AND starts_with(datname, %s)",
+        (f"{KEPT}{run}_",),
+    )
+    try:
+        for (database,) in cursor.fetchall():
+            cursor.execute(f"DROP DATABASE IF EXISTS {quoted(database)}")
+    except psycopg2.Error:
+        return False
+    return True
 
 
 def claim(cursor: Any, database: str) -> None:
@@ -549,10 +641,14 @@ def remove_leftovers(cursor: Any) -> None:
             cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
-def _lock_key(database: str) -> int:
+def _run_of(database: str) -> str:
     match = _OURS.fullmatch(database)
     assert match is not None, database
-    return int(match[1], 16) - (1 << 31)
+    return match[1]
+
+
+def _lock_key(database: str) -> int:
+    return int(_run_of(database), 16) - (1 << 31)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.backends import Address, HalfEnd, Isolation, quoted, table_state
+from pytest_dualdb.backends import Address, HalfEnd, Isolation, Kept, free_path, quoted, table_state
 from pytest_dualdb.recorder import sqlite3 as recorded
 from pytest_dualdb.recording import (
     Backend,
@@ -105,8 +105,8 @@ class SQLiteBackend:
         if self._dirty or self._data_version() != self._version_seen:
             self.reset()
 
-    def end_half(self, statements: Sequence[Statement]) -> HalfEnd:
-        rolled_back = self._roll_back(statements)
+    def end_half(self, statements: Sequence[Statement], hold: bool = False) -> HalfEnd:
+        rolled_back = self._roll_back(statements, hold)
         leaks = self._end_transactions()
         try:
             changed = self._data_version() != self._version_seen
@@ -118,7 +118,7 @@ class SQLiteBackend:
                 self._replace()
                 self._version_seen = self._data_version()
             return HalfEnd(*rolled_back, leaks)
-        if self.isolation == "rollback":
+        if self.isolation == "rollback" and not hold:
             leaks = (*leaks, _OUTSIDE)
         self._dirty = True
         catalog = None
@@ -132,9 +132,25 @@ class SQLiteBackend:
         except sqlite3.Error as error:
             return HalfEnd(leaks=(*leaks, f"the database could not be read after the test: {error}"))
         finally:
-            # now, not before the next half: the other backend's half may look into this file, too
-            self.reset()
+            if not hold:
+                self.release()
         return HalfEnd(state, catalog, leaks)
+
+    def keep(self, folder: Path, name: str) -> Kept:
+        assert self._admin is not None
+        path = free_path(folder, name, ".sqlite3")
+        with contextlib.closing(_native(str(path))) as copy:
+            copy.execute("PRAGMA synchronous = OFF")
+            self._admin.backup(copy)
+        return Kept(str(path))
+
+    def remove_kept(self, run: str, folder: Path) -> bool:
+        return True
+
+    def release(self) -> None:
+        # now, not before the next half: the other backend's half may look into this file, too
+        if self._dirty:
+            self.reset()
 
     def _is_locked(self) -> bool:
         """Return whether somebody holds a lock, by a statement or a transaction that nothing here can end."""
@@ -148,8 +164,13 @@ class SQLiteBackend:
             return True
         return False
 
-    def _roll_back(self, statements: Sequence[Statement]) -> tuple[dict[str, TableState], Catalog | None]:
-        """With `rollback` isolation: read what the half changed from within its transaction, and undo it."""
+    def _roll_back(
+        self, statements: Sequence[Statement], hold: bool
+    ) -> tuple[dict[str, TableState], Catalog | None]:
+        """With `rollback` isolation: read what the half changed from within its transaction, and undo it.
+
+        With ``hold`` what the half committed becomes part of the file, to be kept or undone by a reset.
+        """
         connection, self._shared = self._shared, None
         if connection is None:
             return {}, None
@@ -165,7 +186,9 @@ class SQLiteBackend:
             wanted = [name for name in names if touched is None or name.lower() in touched]
             state = {name.lower(): self._read(name, cursor) for name in wanted}
         if connection.in_transaction:
-            cursor.execute("ROLLBACK")
+            if hold:
+                connection._end_nested("rollback")
+            cursor.execute("COMMIT" if hold else "ROLLBACK")
         sqlite3.Connection.close(connection)
         return state, catalog if catalog != self._catalog else None
 

@@ -26,14 +26,17 @@ _NEXT = (
 class RunningServer:
     """A server that answers, for as long as the context lasts; one that was given is left running."""
 
-    def __init__(self, server: Server, stop: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, server: Server, stop: Callable[[str], None] = lambda archive: None) -> None:
         self.server = server
         self._stop = stop
 
-    def stop(self) -> None:
-        """Stop the server if it is ours and wait until nothing of it is left; again, do nothing."""
-        stop, self._stop = self._stop, lambda: None
-        stop()
+    def stop(self, archive: str = "") -> None:
+        """Stop the server if it is ours and wait until nothing of it is left; again, do nothing.
+
+        ``archive``: a file to keep its databases in. Raises ServerError if that can't be written.
+        """
+        stop, self._stop = self._stop, lambda archive: None
+        stop(archive)
 
     def __enter__(self) -> RunningServer:
         return self

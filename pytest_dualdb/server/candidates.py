@@ -323,7 +323,7 @@ def _literal(text: str) -> str:
 
 def docker(
     environment: Mapping[str, str], locale: str | None, report: Callable[[str], None]
-) -> tuple[Server, Callable[[], None]]:
+) -> tuple[Server, Callable[[str], None]]:
     """Start the newest PostgreSQL service of the project's compose file, or use it if it runs already.
 
     Answers the server, and what to call at the end: it stops the service if it was started here. The
@@ -355,7 +355,7 @@ def docker(
         report(f"starting the docker service {name}")
         _output([*compose, "up", "--detach", "--wait", name], seconds=_DOCKER_SECONDS, folder=folder)
 
-    def stop() -> None:
+    def stop(archive: str = "") -> None:
         if not running:
             _output([*compose, "stop", name], seconds=60, folder=folder)
 

@@ -83,10 +83,31 @@ class OwnServer:
         self._bases = bases
         self._account = account
 
-    def stop(self) -> None:
-        """Stop the server and remove its folder; again, or in a forked process, do nothing."""
+    def stop(self, archive: str = "") -> None:
+        """Stop the server and remove its folder; again, or in a forked process, do nothing.
+
+        ``archive``: a file to keep its databases in. Raises ServerError if that can't be written.
+        """
         if os.getpid() != self._owner or self._process.returncode is not None:
             return
+        failure = self._archive(archive) if archive else ""
+        self._end()
+        if failure:
+            raise ServerError(f"the databases of PostgreSQL were not kept in {archive}: {failure}")
+
+    def _archive(self, archive: str) -> str:
+        """Have the guard end the server in peace and keep its cluster; return what went wrong."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(os.fsencode(archive) + b"\n")
+            self._process.stdin.close()
+        except OSError:
+            return "the process that guards the server is gone"
+        word, *reasons = self._process.stdout.readline().decode(errors="replace").rstrip("\n").split("\t")
+        return "" if word == "kept" else next(iter(reasons), "the process that guards the server ended early")
+
+    def _end(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 with suppress(OSError):  # the guard may be gone already
@@ -111,8 +132,12 @@ def start(
     locale: str | None,
     environment: Mapping[str, str],
     report: Callable[[str], None],
+    kept: str = "",
 ) -> tuple[Server, OwnServer]:
-    """Start a server and wait until it answers a query. Raises ServerError with the reason."""
+    """Start a server and wait until it answers a query. Raises ServerError with the reason.
+
+    ``kept``: an archive that a run kept, to start on a copy of its databases.
+    """
     account = _account()
     if account:
         binaries = _readable_binaries(binaries, account, environment)
@@ -120,7 +145,8 @@ def start(
     job: guard.Job = {
         "parent": os.getpid(),
         "bases": bases,
-        "archive": _archive(binaries, locale, environment),
+        "archive": kept or _archive(binaries, locale, environment),
+        "kept": bool(kept),
         "version": binaries.version,
         "postgres": _postgres_command(binaries, tcp),
         "initdb": _initdb_commands(binaries, locale),

@@ -28,7 +28,7 @@ if sys.platform != "win32":
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypedDict
 
     class Job(TypedDict):
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         parent: int
         bases: list[str]
         archive: str
+        kept: bool
         version: str
         postgres: list[str]
         initdb: list[list[str]]
@@ -62,6 +63,8 @@ _STOP_SECONDS = 3.0
 _SOCKET_PATH_LIMIT = 103
 
 _prctl: Callable[..., object] | None = None
+_wish = b""
+"""What pytest has written since the job: a file in which to keep the cluster, ended by a line feed."""
 
 
 class Gone(BaseException):
@@ -108,6 +111,7 @@ class RunFolder:
         self.path = _make_folder(base)
         self.socket = ""
         self.stop: Callable[[], None] = lambda: None
+        self.finish: Callable[[], None] = lambda: None
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             self._lock = os.open(os.path.join(self.path, MARKER), flags, 0o600)
@@ -164,24 +168,44 @@ def _serve(job: Job, folder: RunFolder) -> None:
     if password is None:
         password = _build(job, folder)
         if job["archive"]:
-            parts = pack(folder.data, job["version"], password)
+            parts = list(pack(folder.data, job["version"], password))
         _start(job, folder)
     _tell("ready", folder.path, folder.socket, password)
     if parts:
         _save(job["archive"], parts)
         parts.clear()
     sweep(job["bases"], job["account"])
-    while True:
-        _attend(job["parent"], 0.5)
-        if sys.platform != "win32":
-            _reap(folder)
+    try:
+        while True:
+            _attend(job["parent"], 0.5)
+            if sys.platform != "win32":
+                _reap(folder)
+    except Gone:
+        if _wish.endswith(b"\n"):
+            _keep(os.fsdecode(_wish[:-1]), folder, job["version"], password)
+        raise
+
+
+def _keep(archive: str, folder: RunFolder, version: str, password: str) -> None:
+    """End the server in peace and keep its cluster as one file."""
+    folder.finish()
+    folder.stop = lambda: None
+    try:
+        with open(archive, "xb") as file:
+            file.writelines(pack(folder.data, version, password))
+        _tell("kept")
+    except OSError as error:
+        _unlink(archive)
+        _tell("failed", error.strerror or str(error))
 
 
 def _start_from_archive(job: Job, folder: RunFolder) -> str | None:
     """Start on the archived cluster; answer its password, or None if there is no usable archive."""
     try:
         archive = os.open(job["archive"], os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    except OSError:
+    except OSError as error:
+        if job["kept"]:
+            raise Failure(error.strerror) from None
         return None
     try:
         head = read_head(archive)
@@ -190,7 +214,7 @@ def _start_from_archive(job: Job, folder: RunFolder) -> str | None:
         _in_child(job, folder, lambda: unpack(archive, folder.data), _START_SECONDS)
         _start(job, folder)
     except Failure as error:
-        if error.lacks_space or "TCP/IP" in str(error):
+        if error.lacks_space or "TCP/IP" in str(error) or job["kept"]:
             raise
         # Whatever is wrong with the archive, building the cluster anew is the answer.
         folder.stop()
@@ -233,21 +257,24 @@ def _build(job: Job, folder: RunFolder) -> str:
 # Archived clusters: one file, replaced in one step, so that there is never half of one.
 
 
-def pack(data: str, version: str, password: str) -> list[bytes]:
-    """Read a stopped cluster; answer the parts of its archive, of which the first is the head."""
+def pack(data: str, version: str, password: str) -> Iterator[bytes]:
+    """Read a stopped cluster; yield the parts of its archive, of which the first is the head."""
     lines: list[str] = []
-    contents: list[bytes] = []
+    paths: list[str] = []
+    total = 0
     for folder, folders, names in os.walk(data):
         folders.sort()
         relative = os.path.relpath(folder, data).replace(os.sep, "/")
         lines.append(f"- {relative}\n")
-        for name in sorted(names):
-            with open(os.path.join(folder, name), "rb") as file:
-                contents.append(file.read())
-            lines.append(f"{len(contents[-1])} {relative}/{name}\n")
-    total = sum(map(len, contents))
-    head = MAGIC + f"{version}\n{password}\n{total}\n{''.join(lines)}\n".encode()
-    return [head, *contents]
+        for name in sorted(set(names) - {"postmaster.pid"}):  # which a server that was killed leaves
+            paths.append(os.path.join(folder, name))
+            size = os.stat(paths[-1]).st_size
+            lines.append(f"{size} {relative}/{name}\n")
+            total += size
+    yield MAGIC + f"{version}\n{password}\n{total}\n{''.join(lines)}\n".encode()
+    for path in paths:
+        with open(path, "rb") as file:
+            yield file.read()
 
 
 def read_head(archive: int) -> tuple[str, str, int] | None:
@@ -347,6 +374,7 @@ if sys.platform != "win32":
         _unlink(folder.log)
         child = _fork(job, folder.log, lambda: os.execve(command[0], command, job["environment"]))
         folder.stop = lambda: _end(child, (signal.SIGQUIT, signal.SIGKILL))
+        folder.finish = lambda: _end(child, (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL))
         deadline = time.monotonic() + _START_SECONDS
         while not _is_ready(folder.data):
             if os.waitpid(child, os.WNOHANG)[0]:
@@ -471,14 +499,14 @@ if sys.platform != "win32":
         """Notice the end of a server that someone killed: its number may soon be another process."""
         try:
             if os.waitpid(-1, os.WNOHANG)[0]:
-                folder.stop = lambda: None
+                folder.stop = folder.finish = lambda: None
         except ChildProcessError:
             pass
 
     def _attend(parent: int, seconds: float) -> None:
         """Wait, but no longer than pytest lives. Raises Gone."""
-        if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
-            raise Gone
+        if select.select([0], [], [], seconds)[0]:
+            _listen()
         # A process forked by pytest may hold the pipe for longer than pytest lives.
         if os.getppid() != parent:
             raise Gone
@@ -516,8 +544,9 @@ else:
         log = os.path.join(folder.path, "server.log")
         options = subprocess.list2cmdline(job["postgres"][1:])
         command = [control, "start", "-w", "-D", folder.data, "-l", log, "-o", options]
-        stop = [control, "stop", "-D", folder.data, "-m", "immediate"]
-        folder.stop = lambda: _run(job, folder, stop, _START_SECONDS)
+        stop = [control, "stop", "-D", folder.data, "-m"]
+        folder.stop = lambda: _run(job, folder, [*stop, "immediate"], _START_SECONDS)
+        folder.finish = lambda: _run(job, folder, [*stop, "fast"], _START_SECONDS)
         try:
             _run(job, folder, command, _START_SECONDS)
         except Failure:
@@ -525,8 +554,16 @@ else:
 
     def _attend(parent: int, seconds: float) -> None:
         """Wait until pytest closes the pipe; Windows closes it however pytest ends. Raises Gone."""
-        if not os.read(0, 4096):
-            raise Gone
+        _listen()
+
+
+def _listen() -> None:
+    """Take what pytest says. Raises Gone when it has said all."""
+    global _wish
+    text = os.read(0, 4096)
+    _wish += text
+    if not text:
+        raise Gone
 
 
 def _is_ready(data: str) -> bool:
