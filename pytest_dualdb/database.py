@@ -176,6 +176,7 @@ class Database:
 
     def reset(self) -> None:
         """Bring the database back to how the test found it, within the test."""
+        self._backend.interrupt()
         self._close()
         self._backend.end_half(() if self._recorder is None else self._recorder.statements())
         self._backend.reset()

@@ -535,8 +535,15 @@ class Controller:
         if "postgres" in self.settings.backends:
             server = self.halves.server.get()
             parts.append(f"PostgreSQL {server.version} ({server.source}, {server.collation})")
-        sources = self.settings.sources
-        return f"{' <-> '.join(parts)}, isolation {self.settings.isolation} ({sources['isolation']})"
+        source = self.settings.sources["isolation"]
+        return f"{' <-> '.join(parts)}, isolation {self.settings.isolation} ({source}){self._replaced()}"
+
+    def _replaced(self) -> str:
+        """Return what PostgreSQL does instead of the isolation that is set, if it does."""
+        if "postgres" not in self.settings.backends:
+            return ""
+        in_force = self.halves.server.get().isolation(self.settings.isolation)
+        return "" if in_force == self.settings.isolation else f", on PostgreSQL {in_force}"
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._pytest_session = session
@@ -655,7 +662,7 @@ class Controller:
         return self.session().report(
             version=__version__, sqlite=sqlite3.sqlite_version if "sqlite" in self.settings.backends else "",
             postgres=server.version if server else "", source=server.source if server else "",
-            collation=server.collation if server else "", isolation=self.settings.isolation,
+            collation=server.collation if server else "", isolation=self.settings.isolation + self._replaced(),
         )  # fmt: skip
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

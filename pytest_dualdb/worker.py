@@ -25,7 +25,7 @@ from pytest_dualdb.kept import MOST, Shelf, name_of
 from pytest_dualdb.recorder import Recorder, activate, current, database_error
 from pytest_dualdb.recording import Backend as Name
 from pytest_dualdb.recording import Recording, TestFailure
-from pytest_dualdb.server import Server
+from pytest_dualdb.server import Server, ServerError
 
 _MEMORY = Path("/dev/shm")
 _ENOUGH = 256 * 1024 * 1024
@@ -81,6 +81,8 @@ class Worker:
     def backend(self, name: Name) -> Backend:
         """Return the worker's databases of that kind, with the template built. Raises what that raised."""
         if name in self._failed:
+            if isinstance(self._failed[name], ServerError):
+                raise self._failed[name]
             raise SchemaError(f"no {name} database: see the first error") from self._failed[name]
         if name not in self._backends:
             try:
@@ -177,7 +179,11 @@ class Worker:
         if self.settings.redirect and name != "sqlite" and "sqlite" in self._backends:
             # an earlier half may have written to it by a path that is redirected
             self._backends["sqlite"].start_half()
-        backend.start_half()
+        try:
+            backend.start_half()
+        except ServerError as error:
+            self._failed[name] = error
+            raise
         return Half(self, backend)
 
     def template(self, backend: Backend) -> dict[str, Any]:
@@ -243,6 +249,7 @@ class Half:
         """Stop recording, end what the test left open, and read what it left behind."""
         activate(None)
         self._worker.restore_environment(self._before)
+        working = self.backend.interrupt()
         self.database._close()
         statements = self.recorder.statements()
         bypasses = tuple(entry.freeze() for entry in self.recorder.bypasses)
@@ -253,7 +260,7 @@ class Half:
             "observed": tuple(self.recorder.observed),
             "state": end.state,
             "catalog": end.catalog,
-            "leaks": tuple(end.leaks),
+            "leaks": tuple(dict.fromkeys([*working, *end.leaks])),
             "window": (self.recorder.started, time.time()),
             "version": self.backend.version,
             **self._worker.template(self.backend),

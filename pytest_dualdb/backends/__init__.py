@@ -19,6 +19,8 @@ from pytest_dualdb.recording import Catalog, Statement, TableState
 Isolation = Literal["reset", "clone", "rollback"]
 ISOLATIONS: tuple[Isolation, ...] = ("reset", "clone", "rollback")
 
+WORKING = "a thread that was still working"
+"""The leak of a half that ended while a statement of its own was running."""
 MAX_STATE_ROWS = 5_000
 """The rows of larger tables are packed."""
 
@@ -87,6 +89,9 @@ class Backend(Protocol):
 
     def start_half(self) -> None:
         """Make sure that the half finds the template's contents."""
+
+    def interrupt(self) -> list[str]:
+        """End the statements that threads are in the middle of, as closing would wait; return that as a leak."""
 
     def end_half(self, statements: Sequence[Statement], hold: bool = False) -> HalfEnd:
         """End what the half left open and read what it left behind; ``hold`` it until `release`."""

@@ -23,7 +23,15 @@ import psycopg2.extensions as ext
 from psycopg2.extras import wait_select
 
 from pytest_dualdb.backends import (
-    MAX_STATE_ROWS, Address, HalfEnd, Isolation, Kept, quoted, restore, table_state,
+    MAX_STATE_ROWS,
+    WORKING,
+    Address,
+    HalfEnd,
+    Isolation,
+    Kept,
+    quoted,
+    restore,
+    table_state,
 )  # fmt: skip
 from pytest_dualdb.encoding import CHUNK_ROWS
 from pytest_dualdb.recorder import optional
@@ -38,12 +46,16 @@ from pytest_dualdb.recording import (
     Table,
     TableState,
 )
-from pytest_dualdb.server import Server
+from pytest_dualdb.server import Server, ServerError
 
 _VACUUM_EVERY = 500
 """Halves after which the dead rows that resets leave in pg_class are removed: each takes a millisecond then."""
 _ATTEMPTS = 20
 """How often to try what needs the database to be without connections."""
+_PATIENCE = "3s"
+"""How long the application's own connections wait for a lock of the test's: with `rollback` that never ends."""
+_RESTART = 10.0
+"""Seconds that a server may take to start again after a crash."""
 _SETTLE = 0.5
 """Seconds to wait for backends that are on their way out before they are ended."""
 
@@ -94,18 +106,21 @@ class PostgresBackend:
         self._catalog = Catalog()
         self._state: dict[str, TableState] = {}
         self._created: list[str] = []
+        self._settings: list[str] = []
+        self._roles: set[str] = set()
         self._resets = 0
         self._readers: dict[str, _Reader] = {}
         recorded.owns = lambda name: name == self.own
+        recorded.on_connect = self._opened if isolation == "rollback" else None
         self._undo = [recorded.intercept(), optional.intercept()]
         if not server.owned:
             with self._administration().cursor() as cursor:
-                claim(cursor, database)
                 remove_leftovers(cursor)
 
     # ------------------------------------------------------------------------------------------- lifecycle
 
     def prepare(self) -> None:
+        self._reach()
         for database in (self.own, self.template):
             self._run(f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
         self._create(self.own)
@@ -118,8 +133,10 @@ class PostgresBackend:
         self._state = {
             name: state for name, state in self._read_all(self._qualified()).items() if state.count > 0
         }
-        if self._can_reset() and self._is_superuser():
+        if self._can_reset() and self.server.superuser:
             restore.normalise(self._connected())
+        with self._connected().cursor() as cursor:
+            self._settings = read_settings(cursor)
         for attempt in range(_ATTEMPTS):
             self._disconnect()
             try:
@@ -134,13 +151,8 @@ class PostgresBackend:
         recorded.strays.discard(self.own)
 
     def _can_reset(self) -> bool:
-        """Return whether the database can be brought back in place: it takes a superuser, and statistics."""
-        if self.isolation == "clone" or self.server.version_number < 150000:
-            return False
-        return self.isolation == "rollback" or self._is_superuser()
-
-    def _is_superuser(self) -> bool:
-        return bool(self._connected().info.parameter_status("is_superuser") == "on")
+        """Return whether what a half changed can be told, and undone in place."""
+        return not self.server.isolation(self.isolation).startswith("clone")
 
     def _create(self, database: str, template: str = "") -> None:
         """Make a database: from one of ours, or empty, with the collation that was asked for."""
@@ -159,6 +171,8 @@ class PostgresBackend:
         self._disconnect()
         self._run(f"DROP DATABASE IF EXISTS {quoted(self.own)} WITH (FORCE)")
         self._create(self.own, self.template)
+        for setting in self._settings:
+            self._run(setting)
         self._readers.clear()
         self._base = restore.capture(self._connected()) if self._can_reset() else None
         self._dirty = self._scripted = False
@@ -184,6 +198,28 @@ class PostgresBackend:
             self._admin = None
 
     def start_half(self) -> None:
+        try:
+            self._make_fresh()
+        except psycopg2.Error:
+            self._reach()
+            self._clone()
+
+    def _reach(self) -> None:
+        """Wait for a server that starts again, as it does when one of its processes dies. Raises ServerError."""
+        deadline = time.monotonic() + _RESTART
+        while True:
+            try:
+                self._run("SELECT 1")
+                return
+            except psycopg2.Error as error:
+                if self._maintenance is not None:
+                    self._maintenance.close()
+                if time.monotonic() > deadline:
+                    reason = " ".join(str(error).split())
+                    raise ServerError(f"the PostgreSQL server of this run is gone: {reason}") from None
+                time.sleep(0.05)
+
+    def _make_fresh(self) -> None:
         self._settle()
         if self.own in recorded.strays:
             # somebody wrote between the halves: a thread or a connection that outlived its test
@@ -192,6 +228,8 @@ class PostgresBackend:
             recorded.strays.discard(self.own)
         if self._dirty:
             self.reset()
+        if self._roles:
+            self._drop_roles()
         if self._resets >= _VACUUM_EVERY:
             self._resets = 0
             with self._connected().cursor() as cursor:
@@ -199,10 +237,10 @@ class PostgresBackend:
 
     def end_half(self, statements: Sequence[Statement], hold: bool = False) -> HalfEnd:
         if self.isolation == "rollback":
-            if not hold:
-                return self._roll_back()
+            if not hold and self._base is not None:
+                return self._roll_back(statements)
             self._commit()
-        leaks = self._end_sessions()
+        leaks = [*self._end_sessions(), *self._made_roles(statements)]
         if self._base is None:
             if not statements and not self._scripted:
                 return HalfEnd(leaks=leaks)
@@ -279,7 +317,7 @@ class PostgresBackend:
             ext.connection.commit(connection)
         connection.close()
 
-    def _roll_back(self) -> HalfEnd:
+    def _roll_back(self, statements: Sequence[Statement]) -> HalfEnd:
         """Read what the half changed from within its transaction, undo that, and look for what is left."""
         connection, self._shared = self._shared, None
         end = HalfEnd()
@@ -292,7 +330,7 @@ class PostgresBackend:
             except psycopg2.Error as error:
                 end = HalfEnd(leaks=[f"the database could not be read after the test: {error}"])
             connection.close()
-        leaks = [*end.leaks, *self._end_sessions()]
+        leaks = [*end.leaks, *self._end_sessions(), *self._made_roles(statements)]
         change = restore.changes(self._connected(), self._base, self._open_template, self._settled(leaks))
         if change.tables or change.clone:
             leaks.append("changes through a connection that rollback isolation did not give out")
@@ -300,7 +338,7 @@ class PostgresBackend:
             self._dirty = True
             counters = change.counters or self._base.counters
             self._stale = replace(change, sequences=(*change.sequences, *sequences), counters=counters)
-            if not self._is_superuser() and change.tables:
+            if not self.server.superuser and change.tables:
                 self._stale = replace(self._stale, clone="without superuser rights")
         return replace(end, leaks=leaks)
 
@@ -333,6 +371,30 @@ class PostgresBackend:
             self._admin = None
             return HalfEnd(leaks=[*leaks, f"the database could not be read after the test: {error}"])
 
+    def interrupt(self) -> list[str]:
+        found = []
+        for connection in list(recorded.live):
+            if connection._database != self.own or connection.closed:
+                continue
+            if connection.get_transaction_status() == ext.TRANSACTION_STATUS_ACTIVE:
+                self._end_statement(connection)
+                found.append(WORKING)
+        return found[:1]
+
+    def _end_statement(self, connection: Any) -> None:
+        with contextlib.suppress(psycopg2.Error):
+            connection.cancel()
+        deadline = time.monotonic() + _SETTLE
+        while connection.get_transaction_status() == ext.TRANSACTION_STATUS_ACTIVE:
+            if time.monotonic() > deadline:
+                # it waits for its client, as COPY does, and everything else would wait for it
+                self._run(f"SELECT pg_terminate_backend({connection.get_backend_pid()}, 2000)")
+                break
+            time.sleep(0.002)
+        with contextlib.suppress(psycopg2.Error):
+            # that its transaction is open goes without saying
+            connection._end_nested("rollback") if connection._nested else _rollback(connection)
+
     def _end_sessions(self) -> list[str]:
         """End what the half left open on recorded connections; return what that was."""
         leaks = []
@@ -341,7 +403,9 @@ class PostgresBackend:
                 continue
             if connection.get_transaction_status() != ext.TRANSACTION_STATUS_IDLE:
                 leaks.append("an open transaction")
-            connection._used = False
+            if connection._locked and self._holds_locks(connection):
+                leaks.append("an advisory lock")
+            connection._used = connection._locked = False
             if not recorded.end_session(connection):
                 with contextlib.suppress(psycopg2.Error):
                     ext.connection.close(connection)
@@ -352,6 +416,33 @@ class PostgresBackend:
                 for backend in at_work:
                     cursor.execute("SELECT pg_terminate_backend(%s, 2000)", (backend,))
         return list(dict.fromkeys(leaks))
+
+    def _holds_locks(self, connection: Any) -> bool:
+        with self._connected().cursor() as cursor:
+            cursor.execute(
+                "SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = %s LIMIT 1",
+                (connection.get_backend_pid(),),
+            )
+            return bool(cursor.rowcount)
+
+    def _made_roles(self, statements: Sequence[Statement]) -> list[str]:
+        """Return the roles that a half made, as leaks: they belong to the server, not to the database."""
+        made = {name for s in statements if "CREATE" in s.sql.upper() for name in _ROLE.findall(s.sql)}
+        if not made:
+            return []
+        names = [name[1:-1] if name.startswith('"') else name.lower() for name in made]
+        with self._administration().cursor() as cursor:
+            cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s) ORDER BY 1", (names,))
+            found = [name for (name,) in cursor.fetchall()]
+        self._roles.update(found)
+        return [f"the role {name}, which all databases of the server share" for name in found]
+
+    def _drop_roles(self) -> None:
+        """Drop what `_made_roles` found, on a server of ours: what referred to them is gone with the database."""
+        for role in sorted(self._roles) if self.server.owned else ():
+            with contextlib.suppress(psycopg2.Error):
+                self._run(f"DROP ROLE IF EXISTS {quoted(role)}")
+        self._roles.clear()
 
     def _open_template(self) -> Any:
         connection = recorded.native_connect(self.server.dsn(self.template))
@@ -434,6 +525,7 @@ class PostgresBackend:
         for undo in self._undo:
             undo()
         recorded.owns = lambda name: False
+        recorded.on_connect = None
         self._disconnect(ext.connection.close)
         # a server of ours is thrown away as a whole
         with contextlib.suppress(psycopg2.Error):
@@ -445,12 +537,20 @@ class PostgresBackend:
     # ------------------------------------------------------------------------------------------ connections
 
     def connect(self, **arguments: Any) -> Any:
-        if self.isolation != "rollback":
+        if self.isolation != "rollback" or self.template not in self._created:
             return psycopg2.connect(self.address.dsn, **arguments)
         if self._shared is None or _really_closed(self._shared):
             self._shared = psycopg2.connect(self.address.dsn, **arguments)
             self._shared.nest()
         return self._shared
+
+    def _opened(self, connection: Any) -> None:
+        """With `rollback` isolation: keep a connection of the application's from waiting for the test's for ever."""
+        if self._shared is not None and connection._database == self.own:
+            connection.autocommit = True
+            with ext.cursor(connection) as cursor:
+                cursor.execute(f"SET lock_timeout = '{_PATIENCE}'")
+            connection.autocommit = False
 
     def _connected(self) -> Any:
         """Return this module's own connection to the tests' database."""
@@ -464,6 +564,9 @@ class PostgresBackend:
         if self._maintenance is None or self._maintenance.closed:
             self._maintenance = recorded.native_connect(self.server.dsn(self.server.maintenance))
             self._maintenance.autocommit = True
+            if not self.server.owned:
+                with self._maintenance.cursor() as cursor:
+                    claim(cursor, self.own)
         return self._maintenance
 
     def _run(self, sql: str) -> None:
@@ -586,6 +689,7 @@ ARCHIVE = "postgres.cluster"
 """The file for the databases that are kept of a server that was started for the run."""
 KEPT = "dualdb_kept_"
 """How the names of databases begin that are kept on a server that was given."""
+_ROLE = re.compile(r'\bcreate\s+(?:role|user(?!\s+mapping)|group)\s+("[^"]+"|\w+)', re.I)
 _SERVER = "postgres.url"
 """The file that says on which given server a run kept databases, without the password."""
 _LOCK = 0x6475616C
@@ -639,6 +743,26 @@ def remove_leftovers(cursor: Any) -> None:
             with contextlib.suppress(psycopg2.Error):
                 cursor.execute(f"DROP DATABASE IF EXISTS {quoted(database)}")
             cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+
+
+def read_settings(cursor: Any) -> list[str]:
+    """Return the statements that give a copy of the cursor's database the settings that CREATE DATABASE leaves out."""
+    cursor.execute(
+        "SELECT format('ALTER %s DATABASE %I SET %s TO ',"
+        "   CASE WHEN setrole = 0 THEN '' ELSE format('ROLE %s IN', setrole::regrole) END, current_database(), name),"
+        "  name, value FROM pg_db_role_setting, unnest(setconfig) AS c(text),"
+        "  LATERAL (SELECT split_part(text, '=', 1), substr(text, strpos(text, '=') + 1)) AS p(name, value)"
+        " WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return [
+        # a list is stored as it is written, with its names quoted (guc.h: GUC_LIST_QUOTE)
+        begin.replace("ALTER  DATABASE", "ALTER DATABASE")
+        + (value if name in _LISTS and value else ext.adapt(value).getquoted().decode())
+        for begin, name, value in cursor.fetchall()
+    ]
+
+
+_LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
 
 
 def _run_of(database: str) -> str:

@@ -30,6 +30,13 @@ _FILES = (
 # Rows ever written in a table, also by transactions that were rolled back.
 _WRITTEN = " + ".join(f"pg_stat_get{{0}}_tuples_{what}(o)" for what in ("inserted", "updated", "deleted"))
 
+# What ALTER DATABASE, GRANT and COMMENT ON DATABASE leave outside of the database, in catalogs that all share.
+_SETTINGS = (
+    "(SELECT concat_ws(' ', datacl, datconnlimit, datallowconn, datdba, shobj_description(oid, 'pg_database'),"
+    " (SELECT string_agg(s::text, ' ' ORDER BY setrole) FROM pg_db_role_setting s WHERE setdatabase = {0}))"
+    " FROM pg_database WHERE oid = {0})"
+)
+
 # Columns of pg_class that TRUNCATE, VACUUM and hint bits change, and no DDL: not part of its fingerprint.
 _PHYSICAL = (
     "relfilenode",
@@ -58,6 +65,7 @@ class Counters:
     sequences: tuple[str, ...]
     catalogs: tuple[str, ...]
     reset_at: str
+    settings: str = ""
     backends: int = field(compare=False, default=0)
 
 
@@ -137,7 +145,8 @@ def capture(admin: connection) -> Base:
             # nextval and setval read a page of the sequence; last_value alone misses setval(..., false).
             f" ARRAY(SELECT pg_stat_get_blocks_fetched(o) FROM unnest({_oids(sequences)}) o)::text,"
             f" ARRAY(SELECT {written} FROM unnest({_oids(catalogs)}) o)::text,"
-            f" pg_stat_get_db_stat_reset_time({database})::text, pg_stat_get_db_numbackends({database})"
+            f" pg_stat_get_db_stat_reset_time({database})::text, {_SETTINGS.format(database)},"
+            f" pg_stat_get_db_numbackends({database})"
         )
         cur.execute(_FILES)
         files = dict(cur.fetchall())
@@ -179,6 +188,8 @@ def changes(
         sequences = set(_differing(base.sequences, then.sequences, now.sequences))
         if now.reset_at != then.reset_at:
             return Change(base.tables, clone="the statistics were reset")
+        if now.settings != then.settings:
+            return Change(tuple(sorted(tables)), clone="the settings of the database were changed")
         catalogs = _differing(base.catalogs, then.catalogs, now.catalogs)
         # Temporary tables, rolled back DDL and TRUNCATE write to catalogs and leave them as they were.
         if catalogs:
@@ -337,8 +348,8 @@ def normalise(admin: connection) -> None:
 
 def _counters(cur: cursor) -> Counters:
     cur.execute("EXECUTE dualdb_counters")
-    tables, sequences, catalogs, reset_at, backends = cur.fetchone()  # type: ignore[misc]
-    return Counters(_split(tables), _split(sequences), _split(catalogs), str(reset_at), backends)
+    tables, sequences, catalogs, reset_at, settings, backends = cur.fetchone()  # type: ignore[misc]
+    return Counters(_split(tables), _split(sequences), _split(catalogs), str(reset_at), settings, backends)
 
 
 def _split(array: str) -> tuple[str, ...]:

@@ -7,12 +7,22 @@ import os
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.backends import Address, HalfEnd, Isolation, Kept, free_path, quoted, table_state
+from pytest_dualdb.backends import (
+    WORKING,
+    Address,
+    HalfEnd,
+    Isolation,
+    Kept,
+    free_path,
+    quoted,
+    table_state,
+)
 from pytest_dualdb.recorder import sqlite3 as recorded
 from pytest_dualdb.recording import (
     Backend,
@@ -30,6 +40,8 @@ _USER_TABLES = (
 )
 _OUTSIDE = "changes through a connection that rollback isolation did not give out"
 _PENDING = "a statement whose rows were not all read"
+_SETTLE = 0.5
+"""Seconds to wait for a thread whose statement was interrupted."""
 _DEFINES = frozenset({"CREATE", "ALTER", "DROP"})
 
 
@@ -192,6 +204,16 @@ class SQLiteBackend:
         sqlite3.Connection.close(connection)
         return state, catalog if catalog != self._catalog else None
 
+    def interrupt(self) -> list[str]:
+        working = [c for c in list(recorded.live) if c._working and c._path == self.own]
+        deadline = time.monotonic() + _SETTLE
+        while any(c._working for c in working) and time.monotonic() < deadline:
+            for connection in working:
+                with contextlib.suppress(sqlite3.ProgrammingError):  # closed meanwhile
+                    sqlite3.Connection.interrupt(connection)
+            time.sleep(0.002)
+        return [WORKING] if working else []
+
     def _end_transactions(self) -> tuple[str, ...]:
         """Roll back what the half left open on connections that still exist."""
         leaks = []
@@ -293,6 +315,9 @@ class SQLiteBackend:
     def _back_up(self) -> None:
         assert self._template is not None
         assert self._admin is not None
+        # WAL mode is left as long as an application's connection is in it: it has to go on working
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._admin.execute("PRAGMA journal_mode = DELETE")
         self._template.backup(self._admin, progress=_give_up_if_locked)
         self._read_image()
 
@@ -345,7 +370,7 @@ class SQLiteBackend:
     # ------------------------------------------------------------------------------------------ connections
 
     def connect(self, **arguments: Any) -> Any:
-        if self.isolation != "rollback":
+        if self.isolation != "rollback" or self._template is None:
             return recorded.connect(self.path, **arguments)
         if self._shared is None:
             self._shared = recorded.connect(self.path, **arguments)

@@ -40,6 +40,9 @@ live: weakref.WeakSet[RecordedConnection] = weakref.WeakSet()
 owns: Callable[[str], bool] = lambda database: False  # noqa: E731
 """Whether a database is one of this run; the backend sets it. Only such connections are kept."""
 
+on_connect: Callable[[RecordedConnection], None] | None = None
+"""Called with each connection that the application gets; the backend sets it."""
+
 strays: set[str] = set()
 """Databases that somebody used while no half of this backend ran; the backend takes them out again."""
 
@@ -140,6 +143,8 @@ class RecordedCursor(ext.cursor):
             text = text_of(query, connection)
             if ("set" in text or "SET" in text) and OWN_SETTING.search(text):
                 connection._key = None
+            if "advisory" in text or "ADVISORY" in text:
+                connection._locked = True
             given = list(map(_unwrapped, params or ())) if kind == "executemany" else _unwrapped(params)
             entry = recorder.open(kind, text, given, connection, "postgres", connection._database)
         self._entry = entry
@@ -225,6 +230,8 @@ class RecordedConnection(ext.connection):
     _database: str = ""
     _given_back: bool = False
     _used: bool = True
+    _locked: bool = False
+    """A statement named advisory locks, so that the session may hold one when its half ends."""
     _nested: bool = False
     _encoding: str = ""
     _key: Any = None
@@ -549,13 +556,13 @@ def _connect(dsn: str, connection_factory: Any = None, **kwargs: Any) -> Any:
         if not kwargs and given.__module__.partition(".")[0] in ("psycopg2", __package__)
         else None
     )
-    if key is not None:
-        kept = _take(key)
-        if kept is not None:
-            return kept
-    connection = native_connect(dsn, connection_factory=recorded, **kwargs)
-    connection._key = key
-    connection._made = (dsn, connection_factory, kwargs)
+    connection = None if key is None else _take(key)
+    if connection is None:
+        connection = native_connect(dsn, connection_factory=recorded, **kwargs)
+        connection._key = key
+        connection._made = (dsn, connection_factory, kwargs)
+    if on_connect is not None:
+        on_connect(connection)
     return connection
 
 

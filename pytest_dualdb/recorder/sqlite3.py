@@ -135,6 +135,7 @@ class RecordedCursor(sqlite3.Cursor):
         if entry is None:
             return call(sql, *parameters)
         entry.in_transaction = connection.in_transaction
+        connection._working = True
         start = time.perf_counter()
         try:
             result = call(sql, *parameters)
@@ -143,6 +144,7 @@ class RecordedCursor(sqlite3.Cursor):
             raise
         finally:
             entry.seconds = time.perf_counter() - start
+            connection._working = False
         entry.description = _CURSOR.description.__get__(self)
         entry.rowcount = _CURSOR.rowcount.__get__(self)
         entry.lastrowid = _CURSOR.lastrowid.__get__(self)
@@ -221,6 +223,7 @@ class RecordedConnection(sqlite3.Connection):
 
     _path: str = ""
     _nested: bool = False
+    _working: bool = False
 
     def nest(self) -> None:
         """Open a transaction that commits do not end: with `rollback` isolation, the half is undone as one."""

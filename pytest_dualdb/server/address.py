@@ -39,11 +39,21 @@ class Server:
     """The collation of a database created with `database_options`: `C.UTF-8`, `en_US.UTF-8`, `icu:en-US`."""
     owned: bool
     """Started by us: we are superuser, durability is off, and nothing in it is of value."""
+    superuser: bool = True
+    """Whether `user` is a superuser, which a database's reset needs."""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Further libpq parameters that a given address carried, such as sslmode."""
     database_options: str = ""
     """What CREATE DATABASE needs for `collation`, as SQL (`TEMPLATE template0 LOCALE 'de_DE.UTF-8'`);
     empty where it is what a database gets anyway."""
+
+    def isolation(self, wanted: str) -> str:
+        """Answer the isolation in force on this server, with the reason where it is another than was asked for."""
+        if wanted == "clone" or (self.superuser and self.version_number >= 150000):
+            return wanted
+        if self.version_number < 150000:
+            return f"clone, because {wanted} needs PostgreSQL 15"
+        return wanted if wanted == "rollback" else f"clone, because {self.user} is no superuser"
 
     def dsn(self, database: str) -> str:
         """Answer the libpq connection string (key=value) of a database on this server."""

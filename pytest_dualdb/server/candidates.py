@@ -230,6 +230,7 @@ def _given(
         source=source,
         collation=collation,
         owned=False,
+        superuser=facts.superuser,
         options={key: value for key, value in parameters.items() if key not in named},
         database_options=database_options,
     )
@@ -247,6 +248,7 @@ class Facts:
     """Likewise."""
     may_create: bool
     standby: bool
+    superuser: bool
 
 
 def describe(connection: psycopg2.extensions.connection) -> Facts:
@@ -256,7 +258,8 @@ def describe(connection: psycopg2.extensions.connection) -> Facts:
             # to_jsonb, because the columns for the locale have changed their names twice (15 and 17).
             "SELECT current_setting('server_version'), current_setting('server_version_num')::int,"
             " d ->> 'datlocprovider', coalesce(d ->> 'datlocale', d ->> 'daticulocale'), d ->> 'datcollate',"
-            " pg_encoding_to_char((d ->> 'encoding')::int), r.rolsuper OR r.rolcreatedb, pg_is_in_recovery()"
+            " pg_encoding_to_char((d ->> 'encoding')::int), r.rolsuper OR r.rolcreatedb, pg_is_in_recovery(),"
+            " r.rolsuper"
             " FROM pg_roles r LEFT JOIN"
             " (SELECT to_jsonb(pg_database) AS d FROM pg_database WHERE datname = 'template1') t ON true"
             " WHERE r.rolname = current_user"
@@ -264,9 +267,11 @@ def describe(connection: psycopg2.extensions.connection) -> Facts:
         row = cursor.fetchone()
     if row is None:
         raise ServerError("the server doesn't know the role that we connected as")
-    version, number, provider, locale, collate, encoding, may_create, standby = row
+    version, number, provider, locale, collate, encoding, may_create, standby, superuser = row
     collation = f"icu:{locale}" if provider == "i" else locale if provider == "b" else collate
-    return Facts(version.split()[0], number, collation or "unknown", encoding or "UTF8", may_create, standby)
+    return Facts(
+        version.split()[0], number, collation or "unknown", encoding or "UTF8", may_create, standby, superuser
+    )
 
 
 def same_locale(left: str, right: str) -> bool:

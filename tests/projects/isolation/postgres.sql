@@ -6,3 +6,4 @@ CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO a
 CREATE TRIGGER seed_audit AFTER INSERT ON child FOR EACH ROW EXECUTE FUNCTION log();
 CREATE VIEW names AS SELECT name FROM seed;
 CREATE INDEX child_seed ON child (seed_id);
+CREATE TYPE size AS ENUM ('small', 'big');
