@@ -7,15 +7,17 @@ a pair in the order of what happened and says what each difference is.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date, time, timedelta
+from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pytest_dualdb import syntax
 from pytest_dualdb.align import CONVERTERS, Pair, align, parameter_sets, statement_key
@@ -29,11 +31,11 @@ from pytest_dualdb.divergence import (
     Row,
     Severity,
 )
-from pytest_dualdb.encoding import kept
+from pytest_dualdb.encoding import Packed, kept
 from pytest_dualdb.recording import BACKENDS, Backend, Failure, Recording, Statement
 from pytest_dualdb.rows import MAX_GATHERED, compare_rows, counted, types_agree
 from pytest_dualdb.state import State
-from pytest_dualdb.values import Equality, instant, same_type, same_value
+from pytest_dualdb.values import Equality, instant, looks_random, loose_key, same_type, same_value
 
 SLOWER = 10
 """How many times as long as on the other side a statement takes that is reported as slow."""
@@ -60,7 +62,12 @@ class _Comparison:
     def __init__(self, sqlite: Recording, postgres: Recording, context: Context) -> None:
         self.recordings: dict[Backend, Recording] = {"sqlite": sqlite, "postgres": postgres}
         self.context = context
-        self.equality = Equality((sqlite.window, postgres.window), context.same_value)
+        self.equality = Equality(
+            (sqlite.window, postgres.window),
+            context.same_value,
+            _session_zone(postgres),
+            functools.cache(self._shown),
+        )
         self.state = State(self.recordings, context, self.equality)
         self.position = 0
         self.missed: frozenset[str] = frozenset()
@@ -88,6 +95,25 @@ class _Comparison:
         yield from self.state.compare(self.position, self.missed)
         self.position += 1
         yield from self._outcome()
+
+    def _shown(self, side: int) -> frozenset[Any]:
+        """Return the random-looking values that a half was given or saw, and those that it began with."""
+        backend = BACKENDS[side]
+        recording = self.recordings[backend]
+        tables = (*self.context.templates.get(backend, {}).values(), *recording.state.values())
+        results = (s.rows for s in recording.statements)
+        values = itertools.chain(
+            itertools.chain.from_iterable(
+                row
+                for rows in (*(t.rows for t in tables), *results)
+                if not isinstance(rows, Packed)
+                for row in rows
+            ),
+            itertools.chain.from_iterable(
+                itertools.chain.from_iterable(map(parameter_sets, recording.statements))
+            ),
+        )
+        return frozenset(loose_key(value) for value in values if looks_random(value))
 
     def _missed(self, pairs: Sequence[Pair]) -> frozenset[str]:
         """Return the tables that only one half wrote at the end, because the other had ended by then."""
@@ -452,13 +478,13 @@ class _Comparison:
         names = syntax.tables(left.sql) | syntax.tables(right.sql)
         if not all(self.state.is_generated(name, names) for name in difference.differing):
             return False
-        return self.state.rename_keys(difference)
+        return self.state.rename_keys(difference, names, {})
 
     # -------------------------------------------------------------------------------------- the other facts
 
     def _observed(self) -> Iterator[Divergence]:
         sides = [_by_occurrence(self.recordings[backend].observed) for backend in BACKENDS]
-        for key in sides[0].keys() | sides[1].keys():
+        for key in dict.fromkeys((*sides[0], *sides[1])):
             if key in sides[0] and key in sides[1]:
                 left, right = sides[0][key], sides[1][key]
                 if self.equality.same(left, right, key[0]) or self.equality.same_measure(left, right):
@@ -517,6 +543,25 @@ def _by_name(statement: Statement) -> Statement:
         for row in statement.values
     )
     return replace(statement, columns=tuple(last), rows=kept(rows, MAX_GATHERED))
+
+
+_SET_ZONE = re.compile(
+    r"^\s*set\s+(?:session\s+|local\s+)?(?:time\s+zone\s+|timezone\s*(?:to|=)\s*)'([^']+)'", re.I
+)
+
+
+def _session_zone(recording: Recording) -> tzinfo | None:
+    """Return the time zone of a half's sessions: the server's, or the last that the application set."""
+    set_by = (found[1] for s in reversed(recording.statements) if (found := _SET_ZONE.match(s.sql)))
+    name = next(set_by, recording.zone)
+    try:
+        return ZoneInfo(name) if name else None
+    except (
+        ValueError,
+        OSError,
+        ZoneInfoNotFoundError,
+    ):  # a zone of PostgreSQL's own, or no database of zones
+        return None
 
 
 def _kin(left: Failure, right: Failure) -> bool:

@@ -199,7 +199,7 @@ class Recording:
     ``state`` holds the tables that this half may have changed, and ``catalog`` the schema if it changed
     that. ``template`` (the tables that have rows) and ``template_catalog`` are what each half starts with:
     the first recording of each worker has them. ``window`` is the half's start and end in seconds since
-    the epoch. ``repeat`` marks the second run of a half on its backend.
+    the epoch. ``repeat`` marks the second run of a half on its backend. ``zone`` is the server's time zone, empty where there is no such thing.
     """
 
     test: str
@@ -221,6 +221,7 @@ class Recording:
     leaks: tuple[str, ...] = ()
     reason: str = ""
     repeat: bool = False
+    zone: str = ""
 
     @property
     def sql_seconds(self) -> float:
@@ -380,6 +381,7 @@ def _to_json(r: Recording) -> dict[str, Any]:
         "leaks": list(r.leaks),
         "reason": r.reason,
         "repeat": r.repeat,
+        "zone": r.zone,
     }  # fmt: skip
 
 
@@ -407,4 +409,5 @@ def _recording_from_json(d: Mapping[str, Any]) -> Recording:
         leaks=tuple(d["leaks"]),
         reason=d["reason"],
         repeat=d["repeat"],
+        zone=d["zone"],
     )

@@ -7,14 +7,14 @@ answers what the comparison of results has to know of the databases' contents.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_dualdb import syntax
 from pytest_dualdb.divergence import Context, Difference, Divergence, Row, Severity
 from pytest_dualdb.encoding import kept
-from pytest_dualdb.recording import BACKENDS, Backend, Recording, Statement, TableState
+from pytest_dualdb.recording import BACKENDS, Backend, Catalog, Recording, Statement, TableState
 from pytest_dualdb.rows import MAX_GATHERED, compare_rows, counted, types_agree
 from pytest_dualdb.values import Equality, loose_key
 
@@ -33,7 +33,7 @@ class State:
         """Yield the tables that differ; ``missed`` are those that one half did not get to write."""
         self._position, self._missed = position, missed
         states = {backend: self.recordings[backend].state for backend in BACKENDS}
-        for name in sorted(states["sqlite"].keys() | states["postgres"].keys()):
+        for name in self._referred_first(states["sqlite"].keys() | states["postgres"].keys()):
             left, right = (self._table(backend, name) for backend in BACKENDS)
             if left is None or right is None:
                 present = right if left is None else left
@@ -44,6 +44,24 @@ class State:
                     yield self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
                 continue
             yield from self._table_state(name, left, right)
+
+    def _referred_first(self, names: Set[str]) -> list[str]:
+        """Return the names of tables with those before them that they refer to: keys are learnt where they are made."""
+        catalog = self.context.catalogs.get("postgres") or Catalog()
+        found: dict[str, None] = {}
+        waiting = sorted(names, reverse=True)
+        seen: set[str] = set()
+        while waiting:
+            name = waiting[-1]
+            table = catalog.table(name)
+            referred = {key.table.lower() for key in table.foreign_keys} if table is not None else set()
+            before = sorted((referred & names) - seen - found.keys()) if name not in seen else []
+            seen.add(name)
+            if before:
+                waiting += before
+            else:
+                found[waiting.pop()] = None
+        return list(found)
 
     def _expected(self) -> frozenset[str]:
         return frozenset(
@@ -88,7 +106,10 @@ class State:
             return False
         if not all(self.is_generated(column, frozenset({name})) for column in difference.differing):
             return False
-        return not self._referenced_elsewhere(name, difference) and self.rename_keys(difference)
+        steady = self._steady(name, difference)
+        return not self._referenced_elsewhere(name, difference) and self.rename_keys(
+            difference, frozenset({name}), steady
+        )
 
     def _referenced_elsewhere(self, name: str, difference: Difference) -> bool:
         """Return whether another table holds one of the two keys: a reference would then point elsewhere.
@@ -167,27 +188,78 @@ class State:
         return not wanted
 
     def is_generated(self, column: str, tables: frozenset[str]) -> bool:
-        catalog = self.context.catalogs.get("postgres")
-        if catalog is None:
-            return False
-        for name in tables:
-            table = catalog.table(name)
-            found = None if table is None else table.column(column)
-            if table is not None and found is not None:
-                references = any(column.lower() in map(str.lower, key.columns) for key in table.foreign_keys)
-                return found.generated_key or references
-        return False
+        """Return whether a column of one of the tables holds keys that the database made."""
+        return bool(self._keys(column, tables))
 
-    def rename_keys(self, difference: Difference) -> bool:
-        indexes = [difference.columns.index(name) for name in difference.differing]
+    def _keys(self, column: str, tables: frozenset[str]) -> set[tuple[str, str]]:
+        """Return the keys that a column of that name holds, as table and column: its own, or those it refers to."""
+        found: set[tuple[str, str]] = set()
+        catalog = self.context.catalogs.get("postgres")
+        for name in tables if catalog is not None else ():
+            assert catalog is not None
+            table = catalog.table(name)
+            own = None if table is None else table.column(column)
+            if table is None or own is None:
+                continue
+            references = [key for key in table.foreign_keys if column.lower() in map(str.lower, key.columns)]
+            for key in references:
+                place = [one.lower() for one in key.columns].index(column.lower())
+                other = catalog.table(key.table)
+                referred = key.references or (() if other is None else other.primary_key)
+                if place < len(referred):
+                    found.add((key.table.lower(), referred[place].lower()))
+            if own.generated_key and not references:
+                found.add((name, column.lower()))
+        return found
+
+    def rename_keys(
+        self, difference: Difference, tables: frozenset[str], steady: Mapping[tuple[str, str], frozenset[Any]]
+    ) -> bool:
+        """Learn which key stands for which in rows that differ in keys alone; False if one contradicts another.
+
+        ``steady`` are keys of rows that both halves have under that key: they stand for themselves.
+        """
         rows = (*difference.only_sqlite, *difference.only_postgres)
-        if any(row[index] is None for row in rows for index in indexes):
-            return False
-        return all(
-            self.equality.rename((difference.columns[i].lower(), a[i]), (difference.columns[i].lower(), b[i]))
-            for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True)
-            for i in indexes
-        )
+        for name in difference.differing:
+            index = difference.columns.index(name)
+            if any(row[index] is None for row in rows):
+                return False
+            keys = self._keys(name, tables)
+            key = next(iter(keys)) if len(keys) == 1 else ("", name.lower())
+            own = steady.get(key, frozenset())
+            for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True):
+                if a[index] != b[index] and (loose_key(a[index]) in own or loose_key(b[index]) in own):
+                    return False
+                if not self.equality.rename((*key, a[index]), (*key, b[index])):
+                    return False
+        return True
+
+    def _steady(self, name: str, difference: Difference) -> dict[tuple[str, str], frozenset[Any]]:
+        """Return of the keys that a table refers to those that name the same row in both halves."""
+        found = {}
+        for column in difference.differing:
+            for table, key in self._keys(column, frozenset({name})) - {(name, column.lower())}:
+                sides = [self._table(backend, table) for backend in BACKENDS]
+                rows = [_by_key(side, key) for side in sides if side is not None]
+                if len(rows) == 2:
+                    names = sides[0].columns if sides[0] is not None else ()
+                    mark = self.equality.mark()
+                    found[table, key] = frozenset(
+                        value
+                        for value, one in rows[0].items()
+                        if (other := rows[1].get(value)) is not None
+                        and len(one) == len(other) == len(names)
+                        and all(map(self.equality.same, one, other, names))
+                    )
+                    self.equality.forget(mark)
+        return found
+
+
+def _by_key(table: TableState, column: str) -> dict[Any, Row]:
+    names = [name.lower() for name in table.columns]
+    if column not in names:
+        return {}
+    return {loose_key(row[names.index(column)]): row for row in table.rows[:MAX_GATHERED]}
 
 
 def _picked(table: TableState, indexes: Sequence[int]) -> Sequence[Row]:

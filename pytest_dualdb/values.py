@@ -14,7 +14,7 @@ import math
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any
 
@@ -212,8 +212,16 @@ class Equality:
         self,
         windows: tuple[tuple[float, float], tuple[float, float]],
         custom: SameValue | None = None,
+        zone: datetime.tzinfo | None = None,
+        shown: Callable[[int], Set[Hashable]] | None = None,
     ) -> None:
+        """``zone`` is that of the PostgreSQL half's sessions, if it is known: what is local there.
+
+        ``shown`` gives the keys of the uuids that a side (0 or 1) showed or was given.
+        """
         self.windows = windows
+        self.zone = zone
+        self._shown = shown
         self.custom = custom
         self.normalised: set[str] = set()
         self.measured: set[str] = set()
@@ -234,6 +242,14 @@ class Equality:
             self._to_sqlite[second] = first
             self._renamed.append((first, second))
         return True
+
+    def _of_one_run(self, left: Any, right: Any) -> bool:
+        """Learn that two random values stand for each other, unless one is in both halves: that is no chance."""
+        if self._shown is not None and (
+            loose_key(left) in self._shown(1) or loose_key(right) in self._shown(0)
+        ):
+            return False
+        return self.rename(left, right)
 
     def mark(self) -> int:
         """Return the point to which `forget` goes back: what is learnt while trying must not stay."""
@@ -329,7 +345,7 @@ class Equality:
                 return True
             self.forget(mark)
             return False
-        if _random_uuids(left, right) and self.rename(left, right):
+        if _random_uuids(left, right) and self._of_one_run(left, right):
             self.normalised.add("uuid")
             return True
         return False
@@ -397,7 +413,7 @@ class Equality:
             if self._same_time(one, other):
                 self.normalised.add("time-of-run")
                 return True
-            if _random_texts(one, other) and self.rename(one, other):
+            if _random_texts(one, other) and self._of_one_run(one, other):
                 self.normalised.add("uuid" if _UUID.fullmatch(one) else "token")
                 return True
         return False
@@ -418,7 +434,14 @@ class Equality:
         return False
 
     def _same_time(self, left: Any, right: Any) -> bool:
-        if self._now_clocks(left, 0) & self._now_clocks(right, 1):
+        clocks = self._now_clocks(left, 0), self._now_clocks(right, 1)
+        if clocks[0] & clocks[1]:
+            return True
+        # a moment that names its zone is now by every clock
+        if all(clocks) and _has_zone(left) != _has_zone(right) and "epoch" not in clocks[0] | clocks[1]:
+            return True
+        # what each side calls today by a clock of its own
+        if all(clocks) and _is_date(left) and _is_date(right):
             return True
         steps = self._steps(left, 0), self._steps(right, 1)
         return steps[0] is not None and steps[0] == steps[1]
@@ -434,6 +457,14 @@ class Equality:
         slack = 1.0
         return steps if steps and -slack <= offset - steps * _STEP <= end - start + slack else None
 
+    def _is_clock_time(self, value: datetime.time, side: int) -> bool:
+        """Return whether a time of day with a zone is one of that side's half."""
+        first, last = (
+            datetime.datetime.fromtimestamp(second, value.tzinfo).time()
+            for second in (self.windows[side][0] - WINDOW_SLACK, self.windows[side][1] + WINDOW_SLACK)
+        )
+        return first <= value.replace(tzinfo=None) <= last
+
     def _now_clocks(self, value: Any, side: int) -> frozenset[str]:
         """Return by which clocks (``utc``, ``local``) the value is a time of that side's half."""
         start, end = self.windows[side]
@@ -443,13 +474,22 @@ class Equality:
             number = _as_float(value)
             units = (1.0, 1e3, 1e6, 1e9)
             now = any(start - WINDOW_SLACK <= number / unit <= end + WINDOW_SLACK for unit in units)
+            julian = (number - _JULIAN_EPOCH) * 86400
+            now = now or start - WINDOW_SLACK <= julian <= end + WINDOW_SLACK
             return frozenset({"epoch"} if now else ())
+        if isinstance(value, datetime.time):
+            if value.tzinfo is not None:
+                return frozenset({"utc"} if self._is_clock_time(value, side) else ())
+            value = value.isoformat()
         clock_time = isinstance(value, str) and _CLOCK.fullmatch(value) is not None
         moment = None if clock_time else _moment(value)
         if not clock_time and (moment is None or abs(moment.timestamp() - start) > 2 * 86400):
             return frozenset()
         found = set()
-        for clock, zone in (("utc", datetime.UTC), ("local", None)):
+        clocks: list[tuple[str, datetime.tzinfo | None]] = [("utc", datetime.UTC), ("local", None)]
+        if side == 1 and self.zone is not None:
+            clocks.append(("local", self.zone))
+        for clock, zone in clocks:
             first = datetime.datetime.fromtimestamp(start - WINDOW_SLACK, zone).replace(tzinfo=None)
             last = datetime.datetime.fromtimestamp(end + WINDOW_SLACK, zone).replace(tzinfo=None)
             if moment is None:
@@ -474,6 +514,9 @@ _DATE_TIME = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?(?:[+-]\d\
 _HTTP = r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
 _PART = re.compile(rf"{_DATE_TIME}|{_HTTP}|\d\d:\d\d:\d\d(?:[.,]\d+)?|\d+\.\d+|[\w-]+|.", re.S)
 _WIDE_PART = re.compile(rf"{_DATE_TIME}|{_HTTP}|[\w+/=-]+|.", re.S)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_JULIAN_EPOCH = 2440587.5
+"""The Julian day number of the start of 1970."""
 _CLOCK = re.compile(r"\d\d:\d\d:\d\d(?:[.,]\d+)?")
 _EPOCHS = re.compile(r"\d{10}(?:\.\d+)?|\d{13}|\d{16}|\d{19}")
 _HEX = re.compile(r"[0-9a-f]{16,}|[0-9A-F]{16,}")
@@ -482,12 +525,15 @@ _CLASS_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[0-9])|(?<=[0-9
 """Where a text goes from one class of characters to another, other than words in camel case do."""
 
 
+def looks_random(value: Any) -> bool:
+    """Return whether a value is a UUID, and not one that somebody made up of a few digits."""
+    text = str(value) if isinstance(value, uuid.UUID) else value
+    return isinstance(text, str) and _UUID.fullmatch(text) is not None and len(set(text.lower())) > 6
+
+
 def _random_uuids(left: Any, right: Any) -> bool:
     """Return whether both are UUIDs, at least one of them written as such and not as 16 bytes."""
-    spelled = [
-        isinstance(value, uuid.UUID) or (isinstance(value, str) and _UUID.fullmatch(value) is not None)
-        for value in (left, right)
-    ]
+    spelled = [looks_random(value) for value in (left, right)]
     binary = [
         isinstance(plain(value), bytes) and len(value) == _UUID_BYTES and len(set(plain(value))) > 5
         for value in (left, right)
@@ -498,7 +544,7 @@ def _random_uuids(left: Any, right: Any) -> bool:
 def _random_texts(left: str, right: str) -> bool:
     """Return whether two texts look like uuids, hashes or tokens, and not like one in two spellings."""
     if _UUID.fullmatch(left) and _UUID.fullmatch(right):
-        return True
+        return looks_random(left) and looks_random(right)
     if left.lower() == right.lower():
         return False
     if _HEX.fullmatch(left) and _HEX.fullmatch(right):
@@ -511,6 +557,21 @@ def _random_texts(left: str, right: str) -> bool:
         and len(_CLASS_CHANGE.findall(text)) > 0.2 * len(text)
         for text in (left, right)
     )
+
+
+def _is_date(value: Any) -> bool:
+    if isinstance(value, str):
+        return _DATE.fullmatch(value) is not None
+    return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+
+
+def _has_zone(value: Any) -> bool:
+    if isinstance(value, str):
+        return _ZONED.search(value) is not None
+    return getattr(value, "tzinfo", None) is not None
+
+
+_ZONED = re.compile(r"\d(?: ?[+-]\d\d(?::?\d\d)?|Z| GMT)$")
 
 
 def _shared_start(left: str, right: str) -> int:

@@ -263,6 +263,7 @@ class Half:
             "leaks": tuple(dict.fromkeys([*working, *end.leaks])),
             "window": (self.recorder.started, time.time()),
             "version": self.backend.version,
+            "zone": self.backend.zone,
             **self._worker.template(self.backend),
         }
 

@@ -78,6 +78,8 @@ class Backend(Protocol):
     placeholder: str
     version: str
     address: Address
+    zone: str
+    """The name of the server's time zone, empty where there is no such thing."""
     own: str
     """What the recorder knows the test's own database by."""
 

@@ -84,6 +84,7 @@ class PostgresBackend:
         self.own = database
         self.template = f"{database}_template"
         self.version = server.version
+        self.zone = ""
         self.isolation = isolation
         plain = server.url(database)
         qualified = plain.replace("postgresql://", "postgresql+psycopg2://", 1)
@@ -130,6 +131,7 @@ class PostgresBackend:
             self.prepare()
         setup()
         self._catalog = self._read_catalog()
+        self.zone = self._connected().get_parameter_status("TimeZone") or ""
         self._state = {
             name: state for name, state in self._read_all(self._qualified()).items() if state.count > 0
         }

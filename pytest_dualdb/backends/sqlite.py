@@ -51,6 +51,7 @@ class SQLiteBackend:
     name: Backend = "sqlite"
     placeholder = "?"
     version = sqlite3.sqlite_version
+    zone = ""
 
     def __init__(self, folder: Path, isolation: Isolation, *, durable_folder: bool) -> None:
         """Use ``folder``, which this worker owns; ``durable_folder`` if it is on a disk."""

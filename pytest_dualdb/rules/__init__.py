@@ -166,6 +166,8 @@ def _follows(late: Divergence, late_rule: str, early: Divergence, early_rule: st
         return False
     if late.kind == "outcome":
         return False
+    if late.note == early.note == "generated-keys":
+        return True
     if early.kind == "error" and (late.postgres is not None and late.postgres.aborted):
         return True
     refused = early.kind == "error" and early.postgres is not None and early.postgres.aborted
