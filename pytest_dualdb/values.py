@@ -544,7 +544,7 @@ def _random_uuids(left: Any, right: Any) -> bool:
 def _random_texts(left: str, right: str) -> bool:
     """Return whether two texts look like uuids, hashes or tokens, and not like one in two spellings."""
     if _UUID.fullmatch(left) and _UUID.fullmatch(right):
-        return looks_random(left) and looks_random(right)
+        return True
     if left.lower() == right.lower():
         return False
     if _HEX.fullmatch(left) and _HEX.fullmatch(right):
