@@ -109,11 +109,15 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """The contents of one table after a half: column names and rows; ``count`` is -1 if it is not known."""
+    """The contents of one table after a half: column names and rows; ``count`` is -1 if it is not known.
+
+    ``rows`` are all rows, or of a large table those that the template does not hold ("changed").
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]]
     count: int = -1
+    held: Literal["all", "changed"] = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,14 +302,14 @@ def _statement(d: Mapping[str, Any]) -> Statement:
 
 def state_to_json(state: Mapping[str, TableState]) -> dict[str, Any]:
     return {
-        name: {"columns": list(t.columns), "rows": rows_to_json(t.rows), "count": t.count}
+        name: {"columns": list(t.columns), "rows": rows_to_json(t.rows), "count": t.count, "held": t.held}
         for name, t in state.items()
     }
 
 
 def state_from_json(data: Mapping[str, Any]) -> dict[str, TableState]:
     return {
-        name: TableState(tuple(t["columns"]), rows_from_json(t["rows"]), t["count"])
+        name: TableState(tuple(t["columns"]), rows_from_json(t["rows"]), t["count"], t["held"])
         for name, t in data.items()
     }
 

@@ -35,6 +35,13 @@ class State:
         states = {backend: self.recordings[backend].state for backend in BACKENDS}
         for name in self._referred_first(states["sqlite"].keys() | states["postgres"].keys()):
             left, right = (self._table(backend, name) for backend in BACKENDS)
+            if left is not None and right is not None and "changed" in (left.held, right.held):
+                left, right = (
+                    replace(state, rows=(), held="changed")
+                    if name not in self.recordings[backend].state
+                    else state
+                    for backend, state in zip(BACKENDS, (left, right), strict=True)
+                )
             if left is None or right is None:
                 present = right if left is None else left
                 if present is not None and (
@@ -82,6 +89,11 @@ class State:
 
     def _table_state(self, name: str, left: TableState, right: TableState) -> Iterator[Divergence]:
         if left == right and types_agree(left.rows, right.rows):
+            return
+        if not left.held == right.held == "all" and (left.count != right.count or left.held != right.held):
+            if left.count != right.count:
+                message = f"{left.count} rows on SQLite, {right.count} on PostgreSQL"
+                yield self._state_divergence(name, "high", f"table {name}: {message}", None)
             return
         names = [column.lower() for column in left.columns], [column.lower() for column in right.columns]
         shared = [column for column in names[0] if column in names[1] and column not in self.context.ignore]
@@ -271,7 +283,8 @@ def _picked(table: TableState, indexes: Sequence[int]) -> Sequence[Row]:
 
 def _state_message(difference: Difference, left: TableState, right: TableState) -> str:
     if len(left.rows) != len(right.rows):
-        return f"{counted(len(left.rows), 'row')} on SQLite, {len(right.rows)} on PostgreSQL"
+        noun = "row" if left.held == "all" else "changed row"
+        return f"{counted(len(left.rows), noun)} on SQLite, {len(right.rows)} on PostgreSQL"
     if difference.differing:
         return f"stored values differ in {', '.join(difference.differing)}"
     return "stored rows differ"

@@ -7,6 +7,7 @@ pytest, and nothing outside this package, the recorder, the dialects and the rul
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +149,25 @@ def free_path(folder: Path, name: str, ending: str) -> Path:
             continue
         return path
     raise AssertionError
+
+
+def changed_state(columns: Iterable[str], rows: Iterable[tuple[Any, ...]], count: int) -> TableState:
+    """Return the record of a large table with ``count`` rows, of which the template does not hold ``rows``."""
+    return TableState(tuple(columns), kept(rows, MAX_STATE_ROWS), count, "changed")
+
+
+def only_now(before: Iterable[tuple[Any, ...]], now: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the rows that are in ``now`` and not in ``before``, each as often as it is more often there."""
+    # 1 == 1.0 == True: what a value was changed to may differ in type alone
+    held = Counter((row, tuple(map(type, row))) for row in before)
+    found = []
+    for row in now:
+        key = row, tuple(map(type, row))
+        if held[key]:
+            held[key] -= 1
+        else:
+            found.append(row)
+    return found
 
 
 def quoted(name: str) -> str:

@@ -29,10 +29,13 @@ from pytest_dualdb.backends import (
     HalfEnd,
     Isolation,
     Kept,
+    changed_state,
+    large,
+    only_now,
     quoted,
     restore,
     table_state,
-)  # fmt: skip
+)
 from pytest_dualdb.encoding import CHUNK_ROWS
 from pytest_dualdb.recorder import optional
 from pytest_dualdb.recorder import psycopg2 as recorded
@@ -97,6 +100,8 @@ class PostgresBackend:
         )  # fmt: skip
         self._maintenance: Any = None
         self._admin: Any = None
+        self._reference: Any = None
+        self._holder: Any = None
         self._restorer: Any = None
         self._sent: Any = None
         self._shared: Any = None
@@ -171,6 +176,8 @@ class PostgresBackend:
     def _clone(self) -> None:
         """Make the tests' database anew from the template."""
         self._disconnect()
+        if self._reference is not None:
+            self._reference.close()
         self._run(f"DROP DATABASE IF EXISTS {quoted(self.own)} WITH (FORCE)")
         self._create(self.own, self.template)
         for setting in self._settings:
@@ -188,9 +195,10 @@ class PostgresBackend:
         for driver in optional.recorded():
             driver.disconnect(self.own)
         self._sent = None
-        if self._restorer is not None:
-            self._restorer.close()
-            self._restorer = None
+        for session in (self._restorer, self._holder):
+            if session is not None:
+                session.close()
+        self._restorer = self._holder = None
         for connection in list(recorded.live):
             if connection._database == self.own:
                 with contextlib.suppress(psycopg2.Error):
@@ -234,8 +242,10 @@ class PostgresBackend:
             self._drop_roles()
         if self._resets >= _VACUUM_EVERY:
             self._resets = 0
+            self._let_go()
             with self._connected().cursor() as cursor:
                 cursor.execute("VACUUM pg_class")
+        self._hold()
 
     def end_half(self, statements: Sequence[Statement], hold: bool = False) -> HalfEnd:
         if self.isolation == "rollback":
@@ -249,7 +259,9 @@ class PostgresBackend:
             self._dirty = True
             return self._everything(leaks)
         try:
-            change = restore.changes(self._connected(), self._base, self._open_template, self._settled(leaks))
+            change = restore.changes(
+                self._connected(), self._base, self._open_template, self._settled(leaks), self._held
+            )
         except psycopg2.Error:
             # the application ended our connection, or changed what it stands on: start over
             self._disconnect()
@@ -261,7 +273,7 @@ class PostgresBackend:
         self._stale = change
         if change.clone:
             return self._everything(leaks, change)
-        end = HalfEnd(self._read_all([self._base.names[oid] for oid in change.tables]), None, leaks)
+        end = HalfEnd(self._read_all([self._base.names[oid] for oid in change.written]), None, leaks)
         if not hold:
             self.release()
         return end
@@ -334,13 +346,13 @@ class PostgresBackend:
             connection.close()
         leaks = [*end.leaks, *self._end_sessions(), *self._made_roles(statements)]
         change = restore.changes(self._connected(), self._base, self._open_template, self._settled(leaks))
-        if change.tables or change.clone:
+        if change.written or change.clone:
             leaks.append("changes through a connection that rollback isolation did not give out")
         if change or sequences:
             self._dirty = True
             counters = change.counters or self._base.counters
             self._stale = replace(change, sequences=(*change.sequences, *sequences), counters=counters)
-            if not self.server.superuser and change.tables:
+            if not self.server.superuser and change.written:
                 self._stale = replace(self._stale, clone="without superuser rights")
         return replace(end, leaks=leaks)
 
@@ -364,9 +376,11 @@ class PostgresBackend:
         """Read the schema, and all tables that are new or may have changed: all of them if nothing tells."""
         try:
             catalog = self._read_catalog()
+            if catalog != self._catalog:
+                self._readers.clear()
             names = self._qualified()
             if change is not None and self._base is not None:
-                unchanged = set(self._base.names.values()) - {self._base.names[oid] for oid in change.tables}
+                unchanged = set(self._base.names.values()) - {self._base.names[oid] for oid in change.written}
                 names = [name for name in names if name not in unchanged]
             return HalfEnd(self._read_all(names), catalog if catalog != self._catalog else None, leaks)
         except psycopg2.Error as error:
@@ -447,11 +461,45 @@ class PostgresBackend:
         self._roles.clear()
 
     def _open_template(self) -> Any:
-        connection = recorded.native_connect(self.server.dsn(self.template))
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("SET search_path = ''")
-        return connection
+        """Return a connection to the template database, kept until that is copied: nobody may be in it then."""
+        if self._reference is None or self._reference.closed:
+            self._reference = recorded.native_connect(self.server.dsn(self.template))
+            self._reference.autocommit = True
+            with self._reference.cursor() as cursor:
+                cursor.execute("SET search_path = ''")
+        return self._reference
+
+    def _hold(self) -> None:
+        """Have the server keep dead rows from here on, where a reset can make them alive again."""
+        if self._base is None or self.isolation != "reset":
+            return
+        if any(table.revivable for table in self._base.large.values()) and not self._try_to_hold():
+            self._try_to_hold()  # the one before has timed out
+
+    def _try_to_hold(self) -> bool:
+        if self._holder is None or self._holder.closed:
+            self._holder = recorded.native_connect(self.address.dsn)
+            self._holder.autocommit = True
+        try:
+            with self._holder.cursor() as cursor:
+                cursor.execute(large.HOLD)
+        except psycopg2.Error:
+            return False
+        return True
+
+    def _held(self) -> bool:
+        """Return whether that was so all the time."""
+        try:
+            with self._holder.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except (psycopg2.Error, AttributeError):
+            return False
+        return bool(self._holder.get_transaction_status() == ext.TRANSACTION_STATUS_INTRANS)
+
+    def _let_go(self) -> None:
+        if self._holder is not None and not self._holder.closed:
+            with contextlib.suppress(psycopg2.Error), self._holder.cursor() as cursor:
+                cursor.execute("ROLLBACK")
 
     def _settled(self, leaks: list[str]) -> Callable[[int], bool]:
         """Return what waits for backends that are closing, and ends those that stay."""
@@ -479,7 +527,8 @@ class PostgresBackend:
     def _backends(self) -> list[int]:
         """Return the process ids of all backends that connections of ours and recorded ones have."""
         own = [c for c in recorded.live if c._database == self.own and not _really_closed(c)]
-        own += [self._connected()] if self._restorer is None else [self._connected(), self._restorer]
+        ours = (self._connected(), self._restorer, self._holder)
+        own += [session for session in ours if session is not None and not session.closed]
         pids = [ext.connection.get_backend_pid(connection) for connection in own]
         for driver in optional.recorded():
             pids += driver.backends(self.own)
@@ -516,10 +565,11 @@ class PostgresBackend:
         self._settle()
         self._resets += 1
         if self._dirty and self._base is not None and self._stale is not None and not self._stale.clone:
+            self._let_go()
             with contextlib.suppress(psycopg2.Error):
-                self._base = restore.restore(self._connected(), self._base, self._stale)
+                self._base = restore.restore(self._connected(), self._base, self._stale, self._open_template)
                 self._stale = None
-                self._dirty = False
+                self._dirty = self._base is None
         if self._dirty:
             self._clone()
 
@@ -529,6 +579,8 @@ class PostgresBackend:
         recorded.owns = lambda name: False
         recorded.on_connect = None
         self._disconnect(ext.connection.close)
+        if self._reference is not None:
+            self._reference.close()
         # a server of ours is thrown away as a whole
         with contextlib.suppress(psycopg2.Error):
             for database in () if self.server.owned else dict.fromkeys(self._created):
@@ -627,8 +679,14 @@ class PostgresBackend:
 
     def _read_all(self, tables: Sequence[str], given: Any = None) -> dict[str, TableState]:
         """Read the contents of tables, in one round trip: values as text, cast as psycopg2 casts them."""
+        found: dict[str, TableState] = {}
+        for table in tables if given is None else ():
+            told = self._read_large(table) if self._is_large(table) else None
+            if told is not None:
+                found[_plain_name(table)] = told
+        tables = [table for table in tables if _plain_name(table) not in found]
         if not tables:
-            return {}
+            return found
         with contextlib.nullcontext(given) if given is not None else self._connected().cursor() as cursor:
             readers = [self._reader(cursor, table) for table in tables]
             cursor.execute(
@@ -641,15 +699,15 @@ class PostgresBackend:
             rows: list[list[tuple[Any, ...]]] = [[] for _ in tables]
             for number, values in cursor:
                 rows[number].append(readers[number].row(values, cursor))
-            return {
+            return found | {
                 _plain_name(table): table_state(
                     reader.columns,
-                    own if len(own) <= MAX_STATE_ROWS else self._read_large(cursor, table, reader),
+                    own if len(own) <= MAX_STATE_ROWS else self._stream(cursor, table, reader),
                 )
                 for table, reader, own in zip(tables, readers, rows, strict=True)
             }
 
-    def _read_large(self, cursor: Any, table: str, reader: _Reader) -> Iterator[tuple[Any, ...]]:
+    def _stream(self, cursor: Any, table: str, reader: _Reader) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a large table, which neither the client nor the server holds as a whole."""
         alone = cursor.connection.get_transaction_status() == ext.TRANSACTION_STATUS_IDLE
         if alone:
@@ -667,6 +725,29 @@ class PostgresBackend:
         cursor.execute("CLOSE dualdb_rows")
         if alone:
             cursor.execute("COMMIT")
+
+    def _is_large(self, table: str) -> bool:
+        state = self._state.get(_plain_name(table))
+        return state is not None and state.count > MAX_STATE_ROWS
+
+    def _read_large(self, table: str) -> TableState | None:
+        """Read what changed in a table that is large in the template; None if that can't be told."""
+        template, base = self._state[_plain_name(table)], self._base
+        if base is None:
+            return None
+        with self._connected().cursor() as cursor:
+            reader = self._reader(cursor, table)
+            paged = base.large.get(next((oid for oid, name in base.names.items() if name == table), 0))
+            pages = large.changed_pages(cursor, paged) if paged else None
+            if pages is None or reader.columns != template.columns:
+                return None
+            query = large.select(", ".join(reader.values), table, pages)
+            with self._open_template().cursor() as other:
+                other.execute(query)
+                cursor.execute(query)
+                before, now = other.fetchall(), cursor.fetchall()
+            rows = [reader.row(row, cursor) for row in only_now(before, now)]
+        return changed_state(template.columns, rows, template.count - len(before) + len(now))
 
     def _reader(self, cursor: Any, table: str) -> _Reader:
         """Return how to read a table; kept for the tables of the template."""

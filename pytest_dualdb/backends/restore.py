@@ -10,7 +10,6 @@ delay). The sessions that wrote must have published theirs (``pg_stat_force_next
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,25 @@ from typing import Any
 
 from psycopg2.extensions import connection, cursor
 
-BIG = 256 * 1024
-"""Bytes of seed rows in a table above which a new clone is cheaper than loading them again."""
+from pytest_dualdb.backends import large
+from pytest_dualdb.backends.large import Large, Repair
 
-_PG_CLASS, _PG_NAMESPACE = 1259, 2615
+BIG = 256 * 1024
+"""Bytes of seed rows in a table above which they are not loaded again: see `pytest_dualdb.backends.large`."""
+
+_PG_CLASS, _PG_NAMESPACE, _PG_PROC, _PG_DEPEND = 1259, 2615, 1255, 2608
+_TEMPORARY = "nspname ~ '^pg_(toast_)?temp_'"
+_TEMPORARY_FUNCTIONS = (
+    f"SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE {_TEMPORARY}"
+)
+_LASTING = {
+    # The namespaces of temporary tables stay after their first use.
+    _PG_NAMESPACE: f"NOT ({_TEMPORARY})",
+    # `large.describe` makes temporary functions.
+    _PG_PROC: f"oid NOT IN ({_TEMPORARY_FUNCTIONS})",
+    _PG_DEPEND: f"NOT (classid = {_PG_PROC} AND objid IN ({_TEMPORARY_FUNCTIONS}))",
+}
+"""The rows of a catalog that can be compared with another database's."""
 _FILES = (
     "SELECT oid::int8, relfilenode::int8 FROM pg_class"
     " WHERE relkind IN ('r', 'm', 'S') AND oid >= 16384 AND relpersistence <> 't'"
@@ -79,6 +93,7 @@ class Base:
     statistics: Mapping[int, tuple[int, float, int]]
     seeds: Mapping[int, Seed]
     big: frozenset[int]
+    large: Mapping[int, Large]
     sequences: tuple[int, ...]
     values: Mapping[int, tuple[int, bool]]
     catalogs: tuple[int, ...]
@@ -94,9 +109,15 @@ class Change:
     sequences: tuple[int, ...] = ()
     clone: str = ""
     counters: Counters | None = None
+    repairs: Mapping[int, Repair] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.sequences or self.clone)
+        return bool(self.written or self.sequences or self.clone)
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """Return all tables that were written."""
+        return (*self.tables, *self.repairs)
 
 
 def capture(admin: connection) -> Base:
@@ -135,6 +156,8 @@ def capture(admin: connection) -> Base:
         )
         catalogs = tuple(row[0] for row in cur.fetchall())
         tables, sequences = tuple(row[0] for row in found), tuple(values)
+        big = {row[0]: row for row in found if row[6] > BIG or row[8] == "m"}
+        pages = large.describe(cur, {oid: row[1] for oid, row in big.items() if row[8] == "r"})
         written = _WRITTEN.format("")
         cur.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
         database = cur.fetchone()[0]  # type: ignore[index]
@@ -157,7 +180,8 @@ def capture(admin: connection) -> Base:
             frozenset(row[0] for row in found if row[2]),
             {row[0]: row[3:6] for row in found if row[3:6] != (0, -1.0, 0)},
             seeds,
-            frozenset(row[0] for row in found if row[6] > BIG or row[8] == "m"),
+            frozenset(big),
+            pages,
             sequences,
             values,
             catalogs,
@@ -171,10 +195,12 @@ def changes(
     base: Base,
     template: Callable[[], connection],
     settled: Callable[[int], bool] = lambda backends: True,
+    held: Callable[[], bool] = lambda: False,
 ) -> Change:
-    """Compare with the template: one round trip, more only where a catalog was written.
+    """Compare with the template: one round trip, more only where a catalog or a large table was written.
 
-    ``template`` opens a connection to the template database, to tell whether a catalog differs from it.
+    ``template`` gives a connection to the template database, to tell whether a catalog differs from it, and
+    ``held`` tells whether `large.HOLD` was in force all the time.
     A backend reports what it wrote when it ends, a moment after its client is gone: ``settled`` is asked
     with the number of backends in the database and returns False after waiting for one, to look again.
     """
@@ -193,7 +219,7 @@ def changes(
         catalogs = _differing(base.catalogs, then.catalogs, now.catalogs)
         # Temporary tables, rolled back DDL and TRUNCATE write to catalogs and leave them as they were.
         if catalogs:
-            with contextlib.closing(template()) as other, other.cursor() as reference:
+            with template().cursor() as reference:
                 for oid in catalogs:
                     if _fingerprint(cur, oid) != _fingerprint(reference, oid):
                         return Change(tuple(sorted(tables)), clone=f"{_name(cur, oid)} was changed")
@@ -202,17 +228,26 @@ def changes(
             moved = {oid for oid, file in cur.fetchall() if base.files[oid] != file}
             tables |= moved & set(base.tables)
             sequences |= moved & set(base.sequences)
-        if tables & base.big:
-            why = "a materialized view or a table with many seed rows was changed"
-            return Change(tuple(sorted(tables)), clone=why)
-        return Change(tuple(sorted(tables)), tuple(sorted(sequences)), counters=now)
+        repairs: dict[int, Repair] = {}
+        for oid in sorted(tables & base.big):
+            found = large.examine(cur, template(), base.large[oid]) if oid in base.large else None
+            if found is None or (found.missing and not held()):
+                why = "a materialized view or a table with many seed rows was changed"
+                return Change(tuple(sorted(tables)), clone=why)
+            repairs[oid] = found
+        return Change(
+            tuple(sorted(tables - base.big)), tuple(sorted(sequences)), counters=now, repairs=repairs
+        )
 
 
-def restore(admin: connection, base: Base, change: Change) -> Base:
-    """Undo a change in one transaction; returns the same template with the counters that now belong to it."""
+def restore(admin: connection, base: Base, change: Change, template: Callable[[], connection]) -> Base | None:
+    """Undo a change; returns the same template with the counters that now belong to it, None if that failed."""
     if not change or change.counters is None:
         return base
     with admin.cursor() as cur:
+        for oid, one in change.repairs.items():
+            if not large.repair(cur, template(), base.large[oid], one):
+                return None
         seeded = [oid for oid in change.tables if oid in base.seeds]
         if seeded:
             cur.execute(";".join([*_emptied(base, change), "SET LOCAL session_replication_role = replica"]))
@@ -227,12 +262,27 @@ def restore(admin: connection, base: Base, change: Change) -> Base:
             cur.execute(script(base, change))
         row = cur.fetchone()
     assert row is not None
-    return absorb(base, change, row)
+    after = absorb(base, change, row)
+    if not change.repairs:
+        return after
+    # the rows that were deleted, and the VACUUM
+    added = tuple(len(one.surplus) + 1 for one in change.repairs.values())
+    tables = _added(base.tables, after.counters.tables, tuple(change.repairs), added)
+    vacuumed = {
+        oid: replace(one, vacuums=one.vacuums + 1) if oid in change.repairs else one
+        for oid, one in after.large.items()
+    }
+    return replace(after, large=vacuumed, counters=replace(after.counters, tables=tables))
 
 
 def can_be_sent(base: Base, change: Change) -> bool:
     """Return whether `script` alone undoes the change: seed rows need a COPY of their own."""
-    return change.counters is not None and not any(oid in base.seeds for oid in change.tables)
+    # VACUUM is refused in a transaction, and beside other statements
+    return (
+        change.counters is not None
+        and not change.repairs
+        and not any(oid in base.seeds for oid in change.tables)
+    )
 
 
 def script(base: Base, change: Change) -> str:
@@ -260,7 +310,7 @@ def _finished(base: Base, change: Change) -> list[str]:
         "UPDATE pg_class SET relpages = {}, reltuples = {}, relallvisible = {} WHERE oid = {}".format(
             *base.statistics[oid], oid
         )
-        for oid in change.tables
+        for oid in change.written
         if oid in base.statistics
     ]
     own = _WRITTEN.format("_xact")
@@ -343,7 +393,11 @@ def normalise(admin: connection) -> None:
     """
     base = capture(admin)
     small = tuple(oid for oid in base.tables if oid not in base.big)
-    restore(admin, base, Change(small, counters=base.counters))
+    restore(admin, base, Change(small, counters=base.counters), lambda: admin)
+    if base.large:
+        with admin.cursor() as cur:
+            names = ", ".join(table.name for table in base.large.values())
+            cur.execute(f"VACUUM (FREEZE, INDEX_CLEANUP ON) {names}")
 
 
 def _counters(cur: cursor) -> Counters:
@@ -371,7 +425,7 @@ def _added(
 
 def _fingerprint(cur: cursor, oid: int) -> str:
     """Hash the rows of a catalog without what is no DDL, whatever their order."""
-    row, where = "c::text", "TRUE"
+    row, where = "c::text", _LASTING.get(oid, "TRUE")
     if oid == _PG_CLASS:
         cur.execute(
             "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute"
@@ -379,9 +433,6 @@ def _fingerprint(cur: cursor, oid: int) -> str:
             (oid, list(_PHYSICAL)),
         )
         row = f"row({cur.fetchone()[0]})::text"  # type: ignore[index]
-    elif oid == _PG_NAMESPACE:
-        # The namespaces of temporary tables stay after their first use.
-        where = "nspname !~ '^pg_(toast_)?temp_'"
     cur.execute(
         f"SELECT sum(hashtextextended({row}, 0))::text || ' ' || count(*)"
         f" FROM {_name(cur, oid)} c WHERE {where}"

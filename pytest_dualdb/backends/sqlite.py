@@ -14,15 +14,19 @@ from typing import Any
 
 from pytest_dualdb import syntax
 from pytest_dualdb.backends import (
+    MAX_STATE_ROWS,
     WORKING,
     Address,
     HalfEnd,
     Isolation,
     Kept,
+    changed_state,
     free_path,
+    only_now,
     quoted,
     table_state,
 )
+from pytest_dualdb.backends.pages import Image, Original
 from pytest_dualdb.recorder import sqlite3 as recorded
 from pytest_dualdb.recording import (
     Backend,
@@ -43,6 +47,8 @@ _PENDING = "a statement whose rows were not all read"
 _SETTLE = 0.5
 """Seconds to wait for a thread whose statement was interrupted."""
 _DEFINES = frozenset({"CREATE", "ALTER", "DROP"})
+_MANY = 20_000
+"""Rowids above which reading the whole table is cheaper than looking each of them up."""
 
 
 class SQLiteBackend:
@@ -72,6 +78,7 @@ class SQLiteBackend:
         self._scripted = False
         self._shared: Any = None
         self._image = bytearray()
+        self._original: Original | None = None
         self._file: int | None = None
         self._counter = 0
         self._catalog = Catalog()
@@ -141,7 +148,9 @@ class SQLiteBackend:
             names = self.tables()
             touched = self._touched(statements, catalog or self._catalog)
             wanted = names if touched is None else [name for name in names if name.lower() in touched]
-            state = {name.lower(): self._read(name) for name in wanted}
+            large = {name for name in wanted if self._is_large(name)} if catalog is None else set()
+            state = {name.lower(): self._read(name) for name in wanted if name not in large}
+            state |= self._read_large(sorted(large))
         except sqlite3.Error as error:
             return HalfEnd(leaks=(*leaks, f"the database could not be read after the test: {error}"))
         finally:
@@ -350,6 +359,7 @@ class SQLiteBackend:
         if self._file is not None:
             self._image = bytearray(os.pread(self._file, os.fstat(self._file).st_size, 0))
         self._catalog_version = self._schema_version()
+        self._original = None
 
     def _close_live(self) -> None:
         for connection in list(recorded.live):
@@ -417,6 +427,57 @@ class SQLiteBackend:
             cursor = self._admin.cursor()
         cursor.execute(f"SELECT * FROM {quoted(table)}")
         return table_state([column[0] for column in cursor.description], cursor)
+
+    def _is_large(self, table: str) -> bool:
+        state = self._state.get(table.lower())
+        return state is not None and state.count > MAX_STATE_ROWS
+
+    def _read_large(self, tables: Sequence[str]) -> dict[str, TableState]:
+        """Read what changed in tables that are large in the template."""
+        if not tables:
+            return {}
+        assert self._admin is not None
+        assert self._template is not None
+        self._admin.execute("BEGIN")
+        try:
+            differing = self._differing(frozenset(tables)) or {}
+            found = {}
+            for name in tables:
+                columns = self._state[name.lower()].columns
+                taken = {column.lower() for column in columns}
+                rowid = next((alias for alias in ("rowid", "oid", "_rowid_") if alias not in taken), None)
+                query, parameters = f"SELECT * FROM {quoted(name)}", [tuple[int, ...]()]
+                if rowid and name in differing and len(differing[name]) < _MANY:
+                    query += f" WHERE {rowid} = ?"
+                    parameters = [(number,) for number in sorted(differing[name])]
+                before, now = (
+                    [row for one in parameters for row in connection.execute(query, one)]
+                    for connection in (self._template, self._admin)
+                )
+                count = self._admin.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
+                found[name.lower()] = changed_state(columns, only_now(before, now), count)
+            return found
+        finally:
+            self._admin.execute("ROLLBACK")
+
+    def _differing(self, tables: frozenset[str]) -> dict[str, frozenset[int]] | None:
+        """Return the rowids that may differ from the template, None where the file's pages do not tell."""
+        assert self._admin is not None
+        if self._file is None:
+            return None
+        # takes the lock that keeps the file as it is
+        roots = {
+            root: name
+            for name, root in self._admin.execute(
+                "SELECT name, rootpage FROM sqlite_master WHERE rootpage > 1"
+            )
+        }
+        if self._original is None:
+            image = self._image
+            self._original = Original(Image(lambda count, at: image[at : at + count], len(image)), roots)
+        file = self._file
+        now = Image(lambda count, at: os.pread(file, count, at), os.fstat(file).st_size)
+        return self._original.differing(now, tables)
 
     def _schema_version(self) -> int:
         assert self._admin is not None
