@@ -613,3 +613,20 @@ def test_a_pool_that_is_collected_in_the_other_half_is_no_bypass(pytester: pytes
     result = pytester.runpytest_subprocess("--db=both")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["1 pair: agrees"])
+
+
+def test_its_modules_are_imported_as_they_are_compiled(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import sys
+        import pytest
+        pytest.register_assert_rewrite("pytest_dualdb")
+
+        def pytest_sessionfinish():
+            ours = [module for name, module in sys.modules.items() if name.startswith("pytest_dualdb.")]
+            print("LOADERS", *sorted({type(module.__loader__).__name__ for module in ours}))
+        """
+    )
+    pytester.makepyfile("def test_one(db): db.execute('SELECT 1')")
+    result = pytester.runpytest_subprocess("-s")
+    result.stdout.fnmatch_lines(["*LOADERS SourceFileLoader"])
