@@ -170,6 +170,8 @@ class Worker:
 
     def environment(self, backend: Backend) -> dict[str, str]:
         """Return the variables of ``dualdb_env`` for a backend."""
+        if not self.settings.env:
+            return {}
         fields = {**asdict(backend.address), "backend": backend.name}
         return {name: template.format(**fields) for name, template in self.settings.env}
 
