@@ -443,8 +443,8 @@ class SQLiteBackend:
             differing = self._differing(frozenset(tables)) or {}
             found = {}
             for name in tables:
-                columns = self._state[name.lower()].columns
-                taken = {column.lower() for column in columns}
+                template = self._state[name.lower()]
+                taken = {column.lower() for column in template.columns}
                 rowid = next((alias for alias in ("rowid", "oid", "_rowid_") if alias not in taken), None)
                 query, parameters = f"SELECT * FROM {quoted(name)}", [tuple[int, ...]()]
                 if rowid and name in differing and len(differing[name]) < _MANY:
@@ -454,8 +454,8 @@ class SQLiteBackend:
                     [row for one in parameters for row in connection.execute(query, one)]
                     for connection in (self._template, self._admin)
                 )
-                count = self._admin.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0]
-                found[name.lower()] = changed_state(columns, only_now(before, now), count)
+                count = template.count - len(before) + len(now)
+                found[name.lower()] = changed_state(template.columns, only_now(before, now), count)
             return found
         finally:
             self._admin.execute("ROLLBACK")
