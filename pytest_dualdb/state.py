@@ -90,10 +90,9 @@ class State:
     def _table_state(self, name: str, left: TableState, right: TableState) -> Iterator[Divergence]:
         if left == right and types_agree(left.rows, right.rows):
             return
-        if not left.held == right.held == "all" and (left.count != right.count or left.held != right.held):
         if not left.rows and not right.rows and left.held == right.held == "all":
             return
-        if not left.held == right.held == "all":
+        if not left.held == right.held == "all" and (left.count != right.count or left.held != right.held):
             if left.count != right.count:
                 message = f"{left.count} rows on SQLite, {right.count} on PostgreSQL"
                 yield self._state_divergence(name, "high", f"table {name}: {message}", None)

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from pytest_dualdb import config
 from pytest_dualdb.backends import large
 from pytest_dualdb.backends.pages import Image, Original
-from pytest_dualdb.compare import compare
+from pytest_dualdb.compare import Context, compare
 from pytest_dualdb.database import Database
-from pytest_dualdb.recording import Backend, Recording
+from pytest_dualdb.recording import Backend, Recording, TableState
 from pytest_dualdb.server import Server
 from pytest_dualdb.worker import Half, Worker
 
@@ -224,6 +224,27 @@ def test_the_halves_of_a_large_table_are_compared_by_what_changed(resetting: Wor
             made.database.execute("UPDATE large SET amount = 0 WHERE id = ?", (number,))
         found[backend] = Recording("t", "t", backend, state=state(made))  # type: ignore[arg-type]
     assert [divergence.kind for divergence in compare(found["sqlite"], found["postgres"])] == ["state"]
+
+
+def test_what_changed_in_a_large_table_is_compared_with_an_untouched_one() -> None:
+    def half_of(backend: Backend, rows: tuple[Any, ...] | None, count: int = 9000) -> Recording:
+        state = {} if rows is None else {"t": TableState(("a",), rows, count, "changed")}
+        return Recording("t", "t", backend, state=state)
+
+    seed = TableState(("a",), tuple((f"seed {n}",) for n in range(9000)), 9000)
+    context = Context(templates={"sqlite": {"t": seed}, "postgres": {"t": seed}})
+    for left, right, found in (
+        (half_of("sqlite", None), half_of("postgres", ()), []),
+        (half_of("sqlite", (("a",), ("b",))), half_of("postgres", (("b",), ("a",))), []),
+        (half_of("sqlite", (("a",),)), half_of("postgres", (("b",),)), ["stored values differ in a"]),
+        (
+            half_of("sqlite", (("a",),)),
+            half_of("postgres", None),
+            ["1 changed row on SQLite, 0 on PostgreSQL"],
+        ),
+        (half_of("sqlite", (), 8999), half_of("postgres", None), ["8999 rows on SQLite, 9000 on PostgreSQL"]),
+    ):
+        assert [one.message for one in compare(left, right, context)] == [f"table t: {one}" for one in found]
 
 
 OPERATIONS = st.lists(

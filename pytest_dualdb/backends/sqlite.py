@@ -433,7 +433,7 @@ class SQLiteBackend:
         return state is not None and state.count > MAX_STATE_ROWS
 
     def _read_large(self, tables: Sequence[str]) -> dict[str, TableState]:
-        """Read what changed in tables that are large in the template."""
+        """Read what changed in tables that are large in the template, or all of them where that is as cheap."""
         if not tables:
             return {}
         assert self._admin is not None
@@ -446,10 +446,11 @@ class SQLiteBackend:
                 template = self._state[name.lower()]
                 taken = {column.lower() for column in template.columns}
                 rowid = next((alias for alias in ("rowid", "oid", "_rowid_") if alias not in taken), None)
-                query, parameters = f"SELECT * FROM {quoted(name)}", [tuple[int, ...]()]
-                if rowid and name in differing and len(differing[name]) < _MANY:
-                    query += f" WHERE {rowid} = ?"
-                    parameters = [(number,) for number in sorted(differing[name])]
+                if rowid is None or name not in differing or len(differing[name]) > _MANY:
+                    found[name.lower()] = self._read(name)
+                    continue
+                query = f"SELECT * FROM {quoted(name)} WHERE {rowid} = ?"
+                parameters = [(number,) for number in sorted(differing[name])]
                 before, now = (
                     [row for one in parameters for row in connection.execute(query, one)]
                     for connection in (self._template, self._admin)
