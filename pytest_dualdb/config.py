@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ FAIL_ON = ("critical", "high", "medium", "low", "never")
 ISOLATIONS = ("reset", "clone", "rollback")
 KEEP = ("never", "failed", "all")
 LISTEN = ("auto", "socket", "tcp")
+BACKENDS = ("sqlite", "postgres")
 
 
 class SettingError(ValueError):
@@ -58,7 +60,8 @@ SETTINGS = (
     Setting("report", (), "write the parity report to this file (.json, .md); repeatable",
             "--db-report", "PATH", kind="paths"),
     Setting("schema", (), "SQL files for the template database; {backend} is replaced", kind="lines"),
-    Setting("env", (), "NAME=template lines: environment of the application, set for each half", kind="lines"),
+    Setting("env", (), "NAME=template or NAME[backend]=template lines: the application's environment in each half",
+            kind="lines"),
     Setting("redirect", (), "SQLite paths that open the test's database instead", kind="lines"),
     Setting("repeat", "false", "run each half twice: what differs between two runs on one database is no divergence",
             "--db-repeat", kind="truth"),
@@ -68,6 +71,20 @@ SETTINGS = (
     Setting("pin_workers", "false", "with --db=both -n 2 or more, let each worker serve one backend only, for"
             " applications that are bound to their database when they are imported", kind="truth"),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One line of ``dualdb_env``: for one backend, or for both where ``backend`` is empty."""
+
+    name: str
+    backend: str
+    template: str
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names in braces; raises ValueError for a template that can't be read."""
+        return frozenset(field for _, field, _, _ in Formatter().parse(self.template) if field is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +98,7 @@ class Settings:
     fail_on: str
     report: tuple[Path, ...]
     schema: tuple[str, ...]
-    env: tuple[tuple[str, str], ...]
+    env: tuple[Variable, ...]
     redirect: tuple[str, ...]
     listen: str
     locale: str
@@ -99,6 +116,18 @@ class Settings:
     def chosen(self) -> bool:
         """Whether the user chose a backend in any way, so that a database may be prepared early."""
         return self.sources.get("backend") != "default"
+
+    def environment(self, backend: Backend, fields: Mapping[str, str]) -> dict[str, str | None]:
+        """Return the variables of ``dualdb_env`` for a backend; None is for one that is not set there.
+
+        That is a variable whose lines are for the other backend only.
+        """
+        found: dict[str, str | None] = {variable.name: None for variable in self.env}
+        for which in ("", backend):  # a line for the backend wins
+            for variable in self.env:
+                if variable.backend == which:
+                    found[variable.name] = variable.template.format(**fields)
+        return found
 
     def schema_files(self, backend: Backend, only: Sequence[str] | None = None) -> list[Path]:
         """Return the schema files of a backend; raises SettingError for one that is missing."""
@@ -142,6 +171,10 @@ def resolve(
             )
     values["report"] = tuple(Path(path) for path in values["report"])
     values["env"] = tuple(_variable(line) for line in values["env"] if line.strip())
+    asked = frozenset[str]().union(*(variable.fields for variable in values["env"]))
+    if values["listen"] == "auto" and {"host", "password"} <= asked:
+        # put together by hand, a folder makes no URL
+        values["listen"], sources["listen"] = "tcp", "dualdb_env"
     for name in ("schema", "redirect", "ignore"):
         values[name] = tuple(line.strip() for line in values[name] if line.strip())
     return Settings(rootdir=rootdir, sources=sources, **values)
@@ -156,18 +189,26 @@ def _truth(text: str, source: str) -> bool:
 
 
 _FIELDS = (
-    "url", "sqlalchemy_url", "psycopg_url", "dsn", "path", "host", "port", "user", "password", "database",
-    "backend",
+    "url", "sqlalchemy_url", "psycopg_url", "async_url", "dsn", "path", "host", "port", "user", "password",
+    "database", "backend",
 )  # fmt: skip
 
 
-def _variable(line: str) -> tuple[str, str]:
-    name, equals, template = line.partition("=")
-    if not equals or not name.strip():
-        raise SettingError(f"dualdb_env: {line!r} is not NAME=template, such as DATABASE_URL={{url}}")
+def _variable(line: str) -> Variable:
+    left, equals, template = (part.strip() for part in line.partition("="))
+    name, bracket, backend = left.removesuffix("]").partition("[")
+    if not equals or not name or bool(bracket) != left.endswith("]"):
+        raise SettingError(
+            f"dualdb_env: {line!r} is not NAME=template or NAME[backend]=template, such as DATABASE_URL={{url}}"
+        )
+    if bracket and backend.strip() not in BACKENDS:
+        raise SettingError(f"dualdb_env: {line!r}: unknown backend; expected {' or '.join(BACKENDS)}")
+    variable = Variable(name.strip(), backend.strip(), template)
+    expected = " ".join(f"{{{field}}}" for field in _FIELDS)
     try:
-        template.strip().format(**dict.fromkeys(_FIELDS, ""))
-    except (KeyError, IndexError, ValueError) as error:
-        expected = " ".join(f"{{{field}}}" for field in _FIELDS)
-        raise SettingError(f"dualdb_env: {line!r}: {error} is not known; expected {expected}") from None
-    return name.strip(), template.strip()
+        unknown = sorted(variable.fields.difference(_FIELDS))
+    except ValueError as error:
+        raise SettingError(f"dualdb_env: {line!r}: {error}; expected text with {expected}") from None
+    if unknown:
+        raise SettingError(f"dualdb_env: {line!r}: {unknown[0]!r} is not known; expected {expected}")
+    return variable

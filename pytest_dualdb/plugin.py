@@ -214,7 +214,7 @@ class Halves:
         """Set the variables of `dualdb_env` for what is imported before the first half: its own values."""
         variables = self.worker().first_environment(self.pinned or self.settings.backends[0])
         self._before = {name: os.environ.get(name) for name in variables}
-        os.environ.update(variables)
+        self.worker().set_environment(variables)
 
     def worker(self) -> Worker:
         if self._worker is None:
@@ -345,7 +345,7 @@ class Halves:
         """Remove the databases and stop the server; ``archive`` is a file to keep those of the server in."""
         if self._worker is not None:
             self._worker.close()
-            self._worker.restore_environment(self._before)
+            self._worker.set_environment(self._before)
             self._worker = None
         if archive:
             from pytest_dualdb.backends.postgres import drop_run

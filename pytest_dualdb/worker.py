@@ -93,7 +93,7 @@ class Worker:
                 raise
         return self._backends[name]
 
-    def first_environment(self, name: Name) -> dict[str, str]:
+    def first_environment(self, name: Name) -> dict[str, str | None]:
         """Return the variables of ``dualdb_env`` for a backend, before there is a template."""
         if name not in self._made:
             self._made[name] = self._make(name)
@@ -101,9 +101,9 @@ class Worker:
         return self.environment(self._made[name])
 
     @staticmethod
-    def restore_environment(before: Mapping[str, str | None]) -> None:
-        """Put environment variables back to what they were."""
-        for name, value in before.items():
+    def set_environment(variables: Mapping[str, str | None]) -> None:
+        """Set environment variables, remove those whose value is None."""
+        for name, value in variables.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
@@ -141,10 +141,13 @@ class Worker:
                 backend.run_script(text)
             except Exception as error:
                 raise SchemaError(self._failures(backend, scripts) or f"{path}: {error}") from error
-        database = Database(backend, self.environment(backend))
+        before = {name: os.environ.get(name) for name in self.environment(backend)}
+        database = Database(backend, _given(self.environment(backend)))
+        self.set_environment(self.environment(backend))
         try:
             self._setup(database)
         finally:
+            self.set_environment(before)
             database._close()
 
     def _failures(self, backend: Backend, scripts: list[tuple[Path, str]]) -> str:
@@ -168,12 +171,9 @@ class Worker:
         noun = "statement fails" if len(lines) == 1 else f"of {len(statements)} statements fail"
         return f"schema for {backend.name}: {len(lines)} {noun}\n" + "\n".join(lines)
 
-    def environment(self, backend: Backend) -> dict[str, str]:
-        """Return the variables of ``dualdb_env`` for a backend."""
-        if not self.settings.env:
-            return {}
-        fields = {**asdict(backend.address), "backend": backend.name}
-        return {name: template.format(**fields) for name, template in self.settings.env}
+    def environment(self, backend: Backend) -> dict[str, str | None]:
+        """Return the variables of ``dualdb_env`` for a backend, None for those that it has none of."""
+        return self.settings.environment(backend.name, {**asdict(backend.address), "backend": backend.name})
 
     def start(self, name: Name) -> Half:
         """Begin a half on a fresh database: recording is on from here."""
@@ -241,16 +241,16 @@ class Half:
         self._worker = worker
         self._environment = worker.environment(backend)
         self._before = {name: os.environ.get(name) for name in self._environment}
-        os.environ.update(self._environment)
+        worker.set_environment(self._environment)
         self.recorder = Recorder(backend.name, backend.own, str(worker.settings.rootdir))
-        self.database = Database(backend, self._environment, self.recorder)
+        self.database = Database(backend, _given(self._environment), self.recorder)
         self._found: dict[str, Any] = {}
         activate(self.recorder)
 
     def finish(self) -> None:
         """Stop recording, end what the test left open, and read what it left behind."""
         activate(None)
-        self._worker.restore_environment(self._before)
+        self._worker.set_environment(self._before)
         working = self.backend.interrupt()
         self.database._close()
         statements = self.recorder.statements()
@@ -293,6 +293,10 @@ class Half:
     def recording(self, **facts: Any) -> Recording:
         """Return the record of the finished half; ``facts`` are what pytest knows of it."""
         return Recording(backend=self.backend.name, **self._found, **facts)
+
+
+def _given(environment: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value is not None}
 
 
 def database_folder(name: str) -> tuple[Path, bool]:

@@ -39,14 +39,15 @@ class HalfEnd:
 class Address:
     """How an application reaches the database; empty where the backend has no such thing.
 
-    ``sqlalchemy_url`` names psycopg2 as the driver, ``psycopg_url`` psycopg 3. ``url`` leaves it to whoever reads
-    it, unless that can only fail: SQLAlchemy takes psycopg 3 for ``postgresql://`` from version 2.1 on, installed
-    or not.
+    ``sqlalchemy_url`` names psycopg2 as the driver, ``psycopg_url`` psycopg 3, ``async_url`` aiosqlite or asyncpg.
+    ``url`` leaves it to whoever reads it, unless that can only fail: SQLAlchemy takes psycopg 3 for
+    ``postgresql://`` from version 2.1 on, installed or not.
     """
 
     url: str
     sqlalchemy_url: str = ""
     psycopg_url: str = ""
+    async_url: str = ""
     dsn: str = ""
     path: str = ""
     host: str = ""
