@@ -32,7 +32,23 @@ def align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
     pairs: list[Pair] = []
     for first, second in _pair_threads(*threads):
         pairs += _align(first, second)
-    return _in_another_order(pairs)
+    return _in_time(_in_another_order(pairs), left, right)
+
+
+def _in_time(pairs: list[Pair], left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
+    """Return the pairs in the order of the first half's statements; others behind what they followed."""
+    place = {id(statement): index for index, statement in enumerate(left)}
+    partner = {id(other): place[id(one)] for one, other in pairs if one is not None and other is not None}
+    last = -1
+    for statement in right:
+        last = partner.get(id(statement), last)
+        partner[id(statement)] = last
+
+    def key(pair: Pair) -> tuple[int, int]:
+        one, other = pair
+        return (place[id(one)], 0) if one is not None else (partner[id(other)], 1)
+
+    return sorted(pairs, key=key)
 
 
 def _in_another_order(pairs: list[Pair]) -> list[Pair]:
@@ -104,14 +120,18 @@ def _pair_threads(
                 yield [statement], [same.pop(0)]
             else:
                 alone.append(statement)
-        left_over.append(alone)
+        left_over += alone
     others = {id(statement) for same in waiting.values() for statement in same}
-    still = [[statement for statement in thread if id(statement) in others] for thread in rest]
-    yield from itertools.zip_longest(left_over, still, fillvalue=[])
+    # which thread was to do what is lost: what remains is taken as it came
+    yield left_over, [statement for thread in rest for statement in thread if id(statement) in others]
 
 
 def _likeness(one: Sequence[Statement], other: Sequence[Statement]) -> int:
-    """Return how many statements two threads share to the parameter; 0 unless they are the same otherwise."""
+    """Return how many statements two threads share to the parameter; 0 unless they are the same otherwise.
+
+    The ends of transactions don't count: drivers differ in whether there is one to end.
+    """
+    one, other = ([s for s in thread if s.kind not in _ENDS] for thread in (one, other))
     if [statement_key(s) for s in one] != [statement_key(s) for s in other]:
         return 0
     return 1 + sum(_identity(a) == _identity(b) for a, b in zip(one, other, strict=True))
@@ -282,6 +302,9 @@ def _positional(statement: Statement) -> Any:
 
 def _in_order(sql: str, params: Any) -> Any:
     if not isinstance(params, Mapping):
+        numbers = [int(number) - 1 for number in _NUMBERED.findall(sql)]
+        if isinstance(params, list | tuple) and numbers and max(numbers) < len(params):
+            return type(params)(params[number] for number in numbers)
         return params
     names = [first or second for first, second in _NAMED.findall(sql)]
     return (
@@ -292,6 +315,7 @@ def _in_order(sql: str, params: Any) -> Any:
 
 
 _NAMED = re.compile(r"%\((\w+)\)s|(?<!:):(\w+)")
+_NUMBERED = re.compile(r"(?<![\w$?])[?$]([1-9]\d*)\b")
 
 
 def parameter_sets(statement: Statement) -> list[Sequence[Any]]:

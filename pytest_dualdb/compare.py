@@ -296,6 +296,8 @@ class _Comparison:
             return
         if left.rowcount != right.rowcount and syntax.verb(left.sql) == syntax.verb(right.sql):
             writes = syntax.verb(left.sql) in syntax.WRITES and left.columns is None and right.columns is None
+            if writes and min(left.rowcount, right.rowcount) < 0 and right.via in CONVERTERS:
+                return  # it looks at every count, also where a driver tells none
             if read or (writes and min(left.rowcount, right.rowcount) >= 0):
                 yield Divergence(
                     "rowcount", "medium" if read else "low",
@@ -362,10 +364,10 @@ class _Comparison:
             yield self._divergence("columns", "high", message, left, right)
             return
         read = any("description" in side.read and side.via not in CONVERTERS for side in (left, right))
-        if not (left.named or right.named or read):
-            return
-        message = ", ".join(f"{a} / {b}" for a, b in zip(*names, strict=True) if a != b)
         mapping = "mapping" in (left.named, right.named)
+        if not (mapping or read or (left.named and right.named)):
+            return  # one can only be read by index, and the other can be, too
+        message = ", ".join(f"{a} / {b}" for a, b in zip(*names, strict=True) if a != b)
         yield self._divergence(
             "columns", "medium" if mapping else "low", f"column names differ: {message}", left, right
         )
@@ -423,7 +425,8 @@ class _Comparison:
 
     def _rows(self, difference: Difference, left: Statement, right: Statement) -> Iterator[Divergence]:
         arranged = syntax.shape(right.sql, "postgres", right.columns or ())
-        more = right.rowcount > len(right.rows) or arranged.limited
+        unknown = right.rowcount < 0 and right.fetched in ("one", "some")
+        more = unknown or right.rowcount > len(right.rows) or arranged.limited
         cut = more and left.fetched != "none" and right.fetched != "none"
         if cut and len(left.rows) == len(right.rows) and self._other_records(difference):
             message = "other rows are first" + (

@@ -86,7 +86,8 @@ def is_about_schema(sql: str) -> bool:
 def parse(sql: str, backend: Backend) -> tuple[exp.Expr, ...]:
     """Parse a statement as that backend's dialect; one that can't be read gives an empty tuple.
 
-    The placeholders of psycopg2 (``%s``, ``%(name)s``, ``%%``) are read as ``?``, ``:name`` and ``%``.
+    The placeholders of psycopg2 (``%s``, ``%(name)s``, ``%%``) are read as ``?``, ``:name`` and ``%``, those of
+    asyncpg (``$1``) as ``?``.
     """
     if len(sql) >= MAX_PARSED_CHARACTERS:
         return ()
@@ -98,6 +99,7 @@ def parse(sql: str, backend: Backend) -> tuple[exp.Expr, ...]:
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
     text = sql
     if backend == "postgres":
+        text = re.sub(r"(?<![\w$])\$[1-9]\d*\b", "?", text)
         text = re.sub(r"%\((\w+)\)s", r":\1", text)
         text = text.replace("%s", "?").replace("%%", "%")
     try:
@@ -263,11 +265,24 @@ def defined_tables(sql: str) -> frozenset[str]:
     )
 
 
-_PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\?\d*|:\w+|\$\d+")
+_CAST = (
+    r"(?:::[A-Z][A-Z0-9_]*(?: VARYING| PRECISION)?(?:\(\d+(?:, ?\d+)?\))?"
+    r"(?: WITH(?:OUT)? TIME ZONE)?(?:\[\])*(?![A-Za-z0-9_]))?"
+)
+"""How SQLAlchemy tells a driver that binds on the server the type of a parameter: ``$1::VARCHAR``."""
+_TYPED = re.compile(rf"(%\(\w+\)s|\$\d+){_CAST}")
+PLACEHOLDER = re.compile(rf"(?:%\(\w+\)s|\$\d+){_CAST}|%s|\?\d*|(?<!:):\w+")
+"""A placeholder of any driver, with the cast that SQLAlchemy puts behind it."""
 
 
 @_remembered
 def skeleton(sql: str) -> str:
     """Return the text without what differs between drivers: placeholders, white space, letter case."""
-    text = _PLACEHOLDER.sub("?", sql.replace("%%", "%"))
+    text = PLACEHOLDER.sub("?", sql.replace("%%", "%"))
     return " ".join(text.lower().split())
+
+
+@_remembered
+def untyped(sql: str) -> str:
+    """Return a statement of SQLAlchemy's without the casts that it puts behind placeholders."""
+    return _TYPED.sub(r"\1", sql)

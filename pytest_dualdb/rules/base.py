@@ -131,7 +131,7 @@ class Evidence:
     def sql(self, backend: Backend) -> str:
         """Return the statement's text on that backend, empty if it issued none."""
         statement = self.statement(backend)
-        return "" if statement is None else statement.sql
+        return "" if statement is None else text_of(statement)
 
     @property
     def text(self) -> str:
@@ -197,6 +197,11 @@ class Evidence:
             return None
         found = [c for table in catalog.tables.values() if (c := table.column(name)) is not None]
         return found[0] if found else None
+
+
+def text_of(statement: Statement) -> str:
+    """Return a statement's text as the application meant it."""
+    return syntax.untyped(statement.sql) if statement.via == "sqlalchemy" else statement.sql
 
 
 def params_of(statement: Statement | None) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS, Backend, Column, Failure, Statement
-from pytest_dualdb.rules.base import Evidence
+from pytest_dualdb.rules.base import Evidence, text_of
 from pytest_dualdb.values import same_value
 
 MAX_ROWS = 2_000
@@ -118,7 +118,7 @@ def suspects(evidence: Evidence, backend: Backend) -> list[Statement]:
 
 def texts(evidence: Evidence) -> list[str]:
     """Return the bare texts of all statements of both halves that can be behind the divergence."""
-    return [bare(statement.sql) for backend in BACKENDS for statement in suspects(evidence, backend)]
+    return [bare(text_of(statement)) for backend in BACKENDS for statement in suspects(evidence, backend)]
 
 
 # ------------------------------------------------------------------------------------------- bound queries
@@ -138,7 +138,7 @@ class Query:
 
 _TOKEN = re.compile(
     r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|%%|%\((\w+)\)s|(%s)|(\?\d*)|"
-    r"(?<![:\w])[:@$]([A-Za-z_]\w*)",
+    r"(?<![:\w])[:@$]([A-Za-z_]\w*)|(?<![\w$])\$(\d+)",
     re.S,
 )
 
@@ -160,6 +160,8 @@ def _numbered(sql: str, backend: Backend, bound: bool) -> str:
         if match[2] or (match[3] and backend == "sqlite"):
             count += 1
             return f":p{match[3][1:] if match[3] and len(match[3]) > 1 else count}"
+        if match[5]:  # asyncpg's, and one that sqlite3 takes for a name
+            return f":p{match[5]}"
         return f":{match[4]}" if match[4] and backend == "sqlite" else text
 
     return _TOKEN.sub(name, sql)
@@ -175,7 +177,7 @@ def queries(statement: Statement | None, backend: Backend) -> list[Query]:
         one if isinstance(one, Mapping) else {f"p{i}": value for i, value in enumerate(one, 1)}
         for one in sets
     )
-    text = _numbered(statement.sql, backend, params is not None)
+    text = _numbered(text_of(statement), backend, params is not None)
     return [Query(tree, named) for tree in syntax.parse(text, backend)]
 
 

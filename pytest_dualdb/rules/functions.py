@@ -387,5 +387,5 @@ class DialectBranch(Rule):
         Literals, letter case and white space are gone as well.
         """
         text = re.sub(r"::\s*[\w.]+(\s+varying)?(\(\d+\))?(\[\])*", "", bare(sql))
-        text = re.sub(r"%\(\w+\)s|%s|\?\d*|(?<!:):\w+", "?", text.replace('"', ""))
+        text = syntax.PLACEHOLDER.sub("?", text.replace('"', ""))
         return re.sub(r"\blimit \? offset \?", "limit ?", " ".join(text.lower().split()))
