@@ -95,6 +95,8 @@ class PostgresBackend:
         self.address = Address(
             url=qualified if _needs_driver_name() else plain, sqlalchemy_url=qualified,
             psycopg_url=plain.replace("postgresql://", "postgresql+psycopg://", 1),
+            # SQLAlchemy passes parameters on as they are: what libpq calls sslmode is ssl to asyncpg
+            async_url=re.sub(r"(?<=[?&])sslmode=", "ssl=", plain).replace("postgresql:", "postgresql+asyncpg:", 1),
             dsn=server.dsn(database), host=server.host, port=str(server.port),
             user=server.user, password=server.password, database=database,
         )  # fmt: skip
@@ -574,13 +576,13 @@ class PostgresBackend:
             self._clone()
 
     def close(self) -> None:
-        for undo in self._undo:
-            undo()
         recorded.owns = lambda name: False
         recorded.on_connect = None
         self._disconnect(ext.connection.close)
         if self._reference is not None:
             self._reference.close()
+        for undo in self._undo:
+            undo()
         # a server of ours is thrown away as a whole
         with contextlib.suppress(psycopg2.Error):
             for database in () if self.server.owned else dict.fromkeys(self._created):

@@ -27,6 +27,7 @@ from pytest_dualdb.backends import (
     table_state,
 )
 from pytest_dualdb.backends.pages import Image, Original
+from pytest_dualdb.recorder import optional
 from pytest_dualdb.recorder import sqlite3 as recorded
 from pytest_dualdb.recording import (
     Backend,
@@ -66,8 +67,9 @@ class SQLiteBackend:
         # three slashes and the path: on Windows it begins with the drive
         url = "sqlite:///" + self.path.replace(os.sep, "/")
         self.address = Address(
-            url=url, sqlalchemy_url=url, psycopg_url=url, path=self.path, database=self.path
-        )
+            url=url, sqlalchemy_url=url, psycopg_url=url, async_url=url.replace("sqlite://", "sqlite+aiosqlite://", 1),
+            path=self.path, database=self.path,
+        )  # fmt: skip
         self.isolation = isolation
         self._folder = folder
         self._durable = durable_folder
@@ -84,7 +86,7 @@ class SQLiteBackend:
         self._catalog = Catalog()
         self._catalog_version = -1
         self._state: dict[str, TableState] = {}
-        self._undo = recorded.intercept()
+        self._undo = [recorded.intercept(), optional.intercept()]
         recorded.on_connect = self._opened
 
     def _opened(self, connection: sqlite3.Connection) -> None:
@@ -226,7 +228,7 @@ class SQLiteBackend:
 
     def _end_transactions(self) -> tuple[str, ...]:
         """Roll back what the half left open on connections that still exist."""
-        leaks = []
+        leaks = [leak for driver in optional.recorded() for leak in driver.end_sessions(self.own)[0]]
         for connection in list(recorded.live):
             if connection._path != self.own:
                 continue
@@ -237,7 +239,7 @@ class SQLiteBackend:
             except sqlite3.ProgrammingError as error:
                 if "closed" not in str(error):
                     leaks.append("an open transaction in another thread")
-        return tuple(leaks)
+        return tuple(dict.fromkeys(leaks))
 
     def _touched(self, statements: Sequence[Statement], catalog: Catalog) -> frozenset[str] | None:
         """Return the tables that the half may have changed, None for all of them.
@@ -362,15 +364,18 @@ class SQLiteBackend:
         self._original = None
 
     def _close_live(self) -> None:
+        for driver in optional.recorded():
+            driver.disconnect(self.own)
         for connection in list(recorded.live):
             if connection._path == self.own:
                 with contextlib.suppress(sqlite3.Error):
                     sqlite3.Connection.close(connection)
 
     def close(self) -> None:
-        self._undo()
         recorded.on_connect = None
         self._close_live()
+        for undo in self._undo:
+            undo()
         for connection in (self._admin, self._template):
             if connection is not None:
                 connection.close()

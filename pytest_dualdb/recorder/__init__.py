@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import itertools
 import os
 import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from pytest_dualdb import syntax
@@ -33,9 +35,11 @@ _LIBRARIES = tuple(
 MAX_ROWS = 20_000
 """Rows of one statement that are kept as they are; a larger result is packed."""
 
-_TRANSPARENT = frozenset({"psycopg", "contextlib", "asyncio"})
+_TRANSPARENT = frozenset({"aiosqlite", "asyncpg", "psycopg", "contextlib", "asyncio"})
 """Packages of drivers, and what they are called through, that issue no statements of their own accord."""
 
+_SPAWN = "greenlet_spawn"
+"""The function of SQLAlchemy that runs synchronous code in a greenlet, and awaits what that asks for."""
 _SHORTEST_PASSED = 12
 """Characters that an argument must have to count as (part of) a statement: a table's name is none."""
 
@@ -213,8 +217,12 @@ class Recorder:
         """
         if self.paused:
             return None
+        origin = _origin.get()
+        where, lane = (None, None) if origin is None else origin
+        if lane is None:
+            lane = self.lane()
         number = self._connections.setdefault(id(connection), len(self._connections))
-        entry = Entry(kind, sql, copied(params), place or self._sites.find(sql), number, self._lane())
+        entry = Entry(kind, sql, copied(params), place or where or self._sites.find(sql), number, lane)
         if driver == self.backend and database == self.own:
             self.entries.append(entry)
         else:
@@ -222,11 +230,7 @@ class Recorder:
             self.bypasses.append(entry)
         return entry
 
-    def place(self, sql: str) -> Place:
-        """Return where the statement is issued that the caller is called with."""
-        return self._sites.find(sql)
-
-    def _lane(self) -> int:
+    def lane(self) -> int:
         """Return the number of what runs now: a thread, or a task beside others in one thread.
 
         A task that begins when the one before it has ended goes on in its place, as the test's own does
@@ -251,6 +255,11 @@ class Recorder:
         free[1] = task
         return int(free[0])
 
+    def place(self, sql: str) -> Place:
+        """Return the call site of a statement that is about to be issued, perhaps elsewhere and later."""
+        origin = _origin.get()
+        return self._sites.find(sql) if origin is None else origin[0]
+
     def observe(self, name: str, value: Any) -> None:
         with contextlib.suppress(Exception):  # compared by its text then, as it is at the end
             value = copy.deepcopy(value)
@@ -267,6 +276,47 @@ class Recorder:
 
     def statements(self) -> tuple[Statement, ...]:
         return tuple(entry.freeze() for entry in self.entries)
+
+
+_origin: ContextVar[tuple[Place, int | None] | None] = ContextVar("dualdb_origin", default=None)
+"""Where what is issued now comes from, if no frame tells: the call site, and the lane if not this one."""
+
+
+@contextlib.contextmanager
+def issued_at(place: Place, lane: int | None = None) -> Iterator[None]:
+    """Take what is issued meanwhile as issued there: a call runs in a task or on a thread of its own."""
+    token = _origin.set((place, lane))
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def placed(native: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return a coroutine function of a driver that keeps the place of the call for when it runs.
+
+    ``gather`` and ``wait_for`` run it in a task, on whose stack the caller is not.
+    """
+
+    async def run(place: Place, self: Any, *args: Any, **kwargs: Any) -> Any:
+        with issued_at(place):
+            return await native(self, *args, **kwargs)
+
+    @functools.wraps(native)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        recorder = current()
+        if recorder is None:
+            return native(self, *args, **kwargs)
+        coroutine: Any = run(recorder.place(text_in(args)), self, *args, **kwargs)
+        coroutine.__name__, coroutine.__qualname__ = native.__name__, native.__qualname__
+        return coroutine  # type: ignore[no-any-return]
+
+    return method
+
+
+def text_in(args: tuple[Any, ...]) -> str:
+    """Return the statement among the arguments of a driver's function, empty if there is none."""
+    return args[0] if args and isinstance(args[0], str) else ""
 
 
 _current: Recorder | None = None
@@ -303,6 +353,9 @@ def failure_of(error: BaseException) -> Failure:
             dbapi = cls.__name__
             break
     sqlstate = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+    if not dbapi and isinstance(sqlstate, str):
+        # asyncpg's classes are none of PEP 249's
+        dbapi = _BY_SQLSTATE.get(sqlstate[:2], "DatabaseError")
     kind = type(error)
     return Failure(f"{kind.__module__}.{kind.__qualname__}", dbapi, sqlstate, str(error).strip())
 
@@ -316,11 +369,32 @@ def database_error(error: BaseException) -> Failure | None:
         found = failure_of(current)
         # a wrapper such as SQLAlchemy's has the same class names; the driver's own error is below it
         original = getattr(current, "orig", None)
-        if found.dbapi:
-            return failure_of(original) if isinstance(original, BaseException) else found
+        if found.dbapi or isinstance(original, BaseException):
+            return _of_driver(original if isinstance(original, BaseException) else current)
         current = current.__cause__ or current.__context__
     return None
 
+
+def _of_driver(error: BaseException) -> Failure | None:
+    """Return the record of the driver's own error: SQLAlchemy puts classes of its own around asyncpg's."""
+    found = failure_of(error)
+    below = error.__cause__
+    if below is not None and (inner := failure_of(below)).dbapi:
+        return inner
+    return found if found.dbapi else None
+
+
+_BY_SQLSTATE = {
+    **dict.fromkeys(("0A",), "NotSupportedError"),
+    **dict.fromkeys(("20", "21", "3D", "3F", "42", "44"), "ProgrammingError"),
+    **dict.fromkeys(("22",), "DataError"),
+    **dict.fromkeys(("23",), "IntegrityError"),
+    **dict.fromkeys(("24", "25", "2B", "2D", "2F", "38", "39", "3B", "F0", "P0", "XX"), "InternalError"),
+    **dict.fromkeys(
+        ("08", "26", "27", "28", "34", "40", "53", "54", "55", "57", "58", "HV"), "OperationalError"
+    ),
+}
+"""The PEP 249 class for each class of SQLSTATE, as psycopg2 assigns them."""
 
 _DBAPI = frozenset(
     {
@@ -347,16 +421,18 @@ class Sites:
         self._sites: dict[tuple[Any, int], Site] = {}
         self._passing: dict[tuple[Any, int], bool] = {}
 
-    def find(self, sql: str) -> tuple[Site | None, str]:
+    def find(self, sql: str) -> Place:
         """Return the call site of the statement that is being issued now, and the library that issued it.
 
         The library is empty where the application called the driver itself.
         """
         frame = sys._getframe(3)
+        greenlet = sys.modules.get("greenlet")
+        running = None if greenlet is None else greenlet.getcurrent()
+        outer: list[Any] = []
         places = self._places
         inner: Site | None = None
         via: str | None = None
-        outer: list[Any] = []
         while frame is not None:
             code = frame.f_code
             try:
@@ -367,12 +443,12 @@ class Sites:
                 if via is None and not code.co_filename.startswith(_PACKAGE):
                     library = str(frame.f_globals.get("__name__", "")).partition(".")[0]
                     via = None if library in _TRANSPARENT else library
-                if code.co_name == "greenlet_spawn":
-                    # SQLAlchemy awaits here what a greenlet asked for: the application's frames are in there
-                    inside = getattr(frame.f_locals.get("context"), "gr_frame", None)
-                    if inside is not None:
+                if running is not None and code.co_name == _SPAWN:
+                    # SQLAlchemy awaits here for a greenlet, whose frames are inner ones
+                    waiting = getattr(frame.f_locals.get("context"), "gr_frame", None)
+                    if waiting is not None:
                         outer.append(frame.f_back)
-                        frame = inside
+                        frame = waiting
                         continue
             else:
                 via = via or ""
@@ -388,8 +464,12 @@ class Sites:
                 if inner is None:
                     inner = site
             frame = frame.f_back  # type: ignore[assignment]
-            if frame is None and outer:
-                frame = outer.pop()
+            if frame is None and running is not None:
+                if outer:
+                    frame = outer.pop()
+                else:
+                    running = running.parent
+                    frame = None if running is None else running.gr_frame
         return inner, via or ""
 
     def at(self, code: Any, line: int) -> Site | None:

@@ -14,7 +14,11 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Protocol, cast
 
-_RECORDERS = {"psycopg": "pytest_dualdb.recorder.psycopg"}
+_RECORDERS = {
+    "aiosqlite": "pytest_dualdb.recorder.aiosqlite",
+    "asyncpg": "pytest_dualdb.recorder.asyncpg",
+    "psycopg": "pytest_dualdb.recorder.psycopg",
+}
 """The driver's module, and the one of ours that records it."""
 
 
@@ -72,6 +76,8 @@ def _follow(spec: importlib.machinery.ModuleSpec) -> None:
 
 _finder = _Finder()
 _undo: dict[str, Callable[[], None]] = {}
+_wanted = 0
+"""How many backends want the drivers recorded."""
 
 
 def _record(driver: str) -> None:
@@ -88,19 +94,25 @@ def _record(driver: str) -> None:
 
 def intercept() -> Callable[[], None]:
     """Record the drivers that are imported, and each other one from its import on; return what ends that."""
+    global _wanted
+    _wanted += 1
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     for driver in _RECORDERS:
         if driver in sys.modules:
             _record(driver)
+    return _release
 
-    def undo() -> None:
-        if _finder in sys.meta_path:
-            sys.meta_path.remove(_finder)
-        while _undo:
-            _undo.popitem()[1]()
 
-    return undo
+def _release() -> None:
+    global _wanted
+    _wanted -= 1
+    if _wanted:
+        return
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)
+    while _undo:
+        _undo.popitem()[1]()
 
 
 def recorded() -> list[Sessions]:

@@ -9,6 +9,7 @@ fetched row on every path.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sqlite3
@@ -246,8 +247,12 @@ class RecordedConnection(sqlite3.Connection):
     def close(self) -> None:
         if self._nested:
             self._end_nested("rollback")
-        else:
-            super().close()
+            return
+        with contextlib.suppress(sqlite3.Error):
+            # as closing does, unless a cursor of ours lives on, in the traceback of an error
+            if self.in_transaction:
+                super().rollback()
+        super().close()
 
     def __init__(self, database: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(database, *args, **kwargs)
