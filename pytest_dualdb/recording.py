@@ -50,13 +50,17 @@ class Failure:
 
     ``name`` is the qualified class (``psycopg2.errors.UniqueViolation``), ``dbapi`` the PEP 249 class it
     is a kind of (``IntegrityError``; empty for other exceptions), ``sqlstate`` PostgreSQL's five
-    characters (None elsewhere).
+    characters (None elsewhere). ``fields`` holds what PostgreSQL says apart from the message, whose language
+    the server's ``lc_messages`` chooses: ``routine`` (the C function that raised it), ``table``, ``column``
+    and ``constraint``, each only if it is given
+    (https://www.postgresql.org/docs/current/protocol-error-fields.html).
     """
 
     name: str
     dbapi: str
     sqlstate: str | None
     message: str
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def short_name(self) -> str:
@@ -258,7 +262,10 @@ def _site_json(site: Site | None) -> list[Any] | None:
 
 
 def _failure_json(failure: Failure | None) -> list[Any] | None:
-    return None if failure is None else [failure.name, failure.dbapi, failure.sqlstate, failure.message]
+    if failure is None:
+        return None
+    fields = [dict(failure.fields)] if failure.fields else []
+    return [failure.name, failure.dbapi, failure.sqlstate, failure.message, *fields]
 
 
 def _failure(data: Sequence[Any] | None) -> Failure | None:

@@ -357,7 +357,28 @@ def failure_of(error: BaseException) -> Failure:
         # asyncpg's classes are none of PEP 249's
         dbapi = _BY_SQLSTATE.get(sqlstate[:2], "DatabaseError")
     kind = type(error)
-    return Failure(f"{kind.__module__}.{kind.__qualname__}", dbapi, sqlstate, str(error).strip())
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return Failure(name, dbapi, sqlstate, str(error).strip(), _fields(error) if sqlstate else {})
+
+
+_FIELDS = {
+    "routine": "source_function",
+    "table": "table_name",
+    "column": "column_name",
+    "constraint": "constraint_name",
+}
+
+
+def _fields(error: BaseException) -> dict[str, str]:
+    """Return what the server said apart from the message: psycopg in `diag`, asyncpg on the exception."""
+    places = (getattr(error, "diag", None), error)
+    found = {}
+    for field, name in _FIELDS.items():
+        values = (getattr(place, prefix + name, None) for place in places for prefix in ("", "server_"))
+        value = next((value for value in values if isinstance(value, str)), None)
+        if value:
+            found[field] = value
+    return found
 
 
 def database_error(error: BaseException) -> Failure | None:

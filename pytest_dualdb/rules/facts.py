@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS, Backend, Column, Failure, Statement
 from pytest_dualdb.rules.base import Evidence, text_of
+from pytest_dualdb.rules.messages import in_english
 from pytest_dualdb.values import same_value
 
 MAX_ROWS = 2_000
@@ -32,20 +33,16 @@ OTHER: Mapping[Backend, Backend] = {"sqlite": "postgres", "postgres": "sqlite"}
 
 
 def sole_error(evidence: Evidence, backend: Backend, *sqlstates: str) -> Failure | None:
-    """Return the error that only this backend raised, of one of those SQLSTATEs if any are named."""
-    if evidence.kind not in ("error", "outcome") or evidence.error(OTHER[backend]) is not None:
-        return None
-    failure = evidence.error(backend)
+    """Return the error that this backend raised, of one of those SQLSTATEs if any are named."""
+    failure = evidence.error(backend) if evidence.kind in ("error", "outcome") else None
     if failure is None or (sqlstates and failure.sqlstate not in sqlstates):
         return None
     return failure
 
 
 def said(failure: Failure | None, pattern: str) -> re.Match[str] | None:
-    """Search the first line of an error's message, letter case apart."""
-    if failure is None:
-        return None
-    return re.search(pattern, failure.message.strip().partition("\n")[0], re.I)
+    """Search the first line of an error's message, letter case apart, in English on any server."""
+    return None if failure is None else re.search(pattern, in_english(failure), re.I)
 
 
 class MissingFunction(NamedTuple):
@@ -312,6 +309,11 @@ def pairs(evidence: Evidence) -> list[Pair]:
             if evidence.kind == "type" or not same_value(a, b):
                 found.append(Pair(column, a, b))
     return found
+
+
+def values_at(rows: Iterable[Sequence[Any]], index: int) -> list[Any]:
+    """Return one column of some rows; a half whose statement gives fewer columns has none of it."""
+    return [row[index] for row in rows if index < len(row)]
 
 
 def single(evidence: Evidence) -> bool:
