@@ -134,10 +134,7 @@ def first_match(evidence: Evidence, rules: Iterable[Rule]) -> Rule | None:
     rule must not hide the divergence.
     """
     for rule in rules:
-        # that a statement is slow has nothing to do with what a rule reads in its text, unless it says so
-        if (rule.kinds or evidence.kind == "time") and evidence.kind not in rule.kinds:
-            continue
-        if evidence.divergence.note and evidence.divergence.note not in rule.notes:
+        if not rule.concerns(evidence.divergence):
             continue
         try:
             if rule.matches(evidence):

@@ -16,6 +16,7 @@ from pytest_dualdb.rules.facts import (
     pairs,
     said,
     sole_error,
+    stored_rows,
     suspects,
     texts,
 )
@@ -71,13 +72,16 @@ class IntegerDivision(Rule):
         return not pairs(evidence) and self._decimal(evidence)
 
     def _decimal(self, evidence: Evidence) -> bool:
-        """Return whether a column that PostgreSQL holds as decimal is an operand."""
+        """Return whether a column is an operand that is decimal on PostgreSQL, with whole numbers in it."""
         for text in texts(evidence):
             for left, right in re.findall(r"(\w+)\"?\)*\s*[/%]\s*\(*\"?(?:\w+\"?\.\"?)?(\w+)", text):
                 for name in (left, right):
                     column = evidence.column(name, "postgres")
                     if column is not None and re.match("NUMERIC|DECIMAL", column.type):
-                        return True
+                        held = {row.get(name.lower()) for row in stored_rows(evidence, evidence.text)} - {
+                            None
+                        }
+                        return not held or any(type(value) is int for value in held)
         return False
 
 
@@ -255,8 +259,17 @@ class CastToNumber(Rule):
             )
         if differ_in_numbers(evidence):
             return numbers_apart(evidence, lambda _, a, b: _whole(a) and 0 < abs(a - b) <= 1)
-        whole = r"(?:\bAS\s+|::\s*)(BIG|SMALL)?INT"
-        return not pairs(evidence) and any(re.search(whole, text, re.I) for text in texts(evidence))
+        return not pairs(evidence) and self._chooses(evidence)
+
+    def _chooses(self, evidence: Evidence) -> bool:
+        """Return whether a number that was cut to an integer decides which rows there are."""
+        from sqlglot import expressions as exp
+
+        deciding = (exp.Where, exp.Having, exp.Join, exp.Group, exp.Distinct)
+        return any(
+            node.args["to"].this in exp.DataType.INTEGER_TYPES and node.find_ancestor(*deciding) is not None
+            for node in evidence.find(exp.Cast)
+        )
 
 
 class RemainderOfFraction(Rule):
@@ -504,6 +517,8 @@ class FloatArithmetic(Rule):
         ):
             return False
         for node in evidence.find(exp.EQ, exp.NEQ, exp.LT, exp.GT, exp.LTE, exp.GTE, exp.In, exp.Between):
+            if isinstance(node.parent, exp.Update):
+                continue  # assigns, does not compare
             arithmetic = any(True for _ in node.find_all(exp.Add, exp.Sub, exp.Mul, exp.Sum, exp.Avg))
             if arithmetic and self._decimals(evidence, node):
                 return True

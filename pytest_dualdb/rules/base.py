@@ -40,7 +40,8 @@ class Specimen:
     with one of those for each backend (``{"sqlite": ..., "postgres": ...}``). Placeholders are ``?``.
     ``"COMMIT"`` and ``"ROLLBACK"`` go through the connection. Every result is fetched whole. A step that
     fails on either backend is swallowed, as ``try: ... except: pass`` would, and the next one runs.
-    ``schema`` may likewise be a mapping by backend. ``also`` names other rules that must be found too.
+    ``schema`` may likewise be a mapping by backend. ``also`` names other rules that must be found too, and
+    what no rule claims by ``unexplained``; where it is empty, a near miss differs in nothing above `low`.
 
     What no SQL shows (a cursor attribute, a row's type, a second connection) is a step that is a function
     of the test's `Database`; an exception that leaves such a step fails the half, as it would in a test.
@@ -68,12 +69,25 @@ class Rule:
     """The kinds of divergence that the rule can explain."""
     notes: ClassVar[frozenset[str]] = frozenset()
     """The notes (`Divergence.note`) of divergences that the rule is asked about beside those without one."""
+    both_fail: ClassVar[bool] = False
+    """Whether the rule is asked about statements that fail on both, too: an error else is of one backend alone."""
     severity: ClassVar[Severity | None] = None
     """A severity that replaces the one of the divergence's kind; None keeps it."""
     priority: ClassVar[int] = 0
     """Rules of higher priority are asked first; raise it for a rule that is a special case of another."""
     specimens: ClassVar[tuple[Specimen, ...]] = ()
     near_misses: ClassVar[tuple[Specimen, ...]] = ()
+
+    def concerns(self, divergence: Divergence) -> bool:
+        """Return whether `matches` is to be asked about a divergence."""
+        # that a statement is slow has nothing to do with what a rule reads in its text, unless it says so
+        if (self.kinds or divergence.kind == "time") and divergence.kind not in self.kinds:
+            return False
+        if divergence.note and divergence.note not in self.notes:
+            return False
+        halves = divergence.sqlite, divergence.postgres
+        both = all(statement is not None and statement.error is not None for statement in halves)
+        return self.both_fail or divergence.kind != "error" or not both
 
     def matches(self, evidence: Evidence) -> bool:
         """Return whether this rule is the reason for the divergence: a ladder of early returns."""

@@ -43,7 +43,7 @@ class Pragma(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or evidence.raised("sqlite") is not None:
+        if failure is None:
             return False
         missing = missing_function(failure)
         return at(failure) == "PRAGMA" or (missing is not None and missing.name.startswith("pragma_"))
@@ -77,7 +77,7 @@ class SqliteMaster(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or failure.sqlstate != "42P01" or evidence.raised("sqlite") is not None:
+        if failure is None or failure.sqlstate != "42P01":
             return False
         names = r'^relation "((main|temp)\.)?sqlite_(temp_)?(master|schema|sequence|stat\d)" does not exist'
         return said(failure, names) is not None
@@ -112,8 +112,6 @@ class SqliteFunction(Rule):
     near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b') RETURNING id", "COMMIT"], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.raised("sqlite") is not None:
-            return False
         missing = missing_function(evidence.raised("postgres"))
         return missing is not None and bool(
             re.fullmatch(r"last_insert_rowid|(total_)?changes|sqlite_\w+", missing.name)
@@ -151,8 +149,6 @@ class PostgresCatalog(Rule):
     near_misses = (Specimen(["SELECT * FROM item WHERE 1 = 0"], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.raised("postgres") is not None:
-            return False
         return said(evidence.raised("sqlite"), r"^no such table: (information_schema\.|pg_)") is not None
 
 
@@ -194,7 +190,7 @@ class PostgresFunction(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("sqlite")
-        if failure is None or evidence.raised("postgres") is not None:
+        if failure is None:
             return False
         missing = missing_function(failure)
         if missing is not None:
@@ -234,7 +230,7 @@ class SessionSetting(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         word = at(evidence.raised("sqlite"))
-        if word not in ("SET", "SHOW", "RESET", "DISCARD") or evidence.raised("postgres") is not None:
+        if word not in ("SET", "SHOW", "RESET", "DISCARD"):
             return False
         return has(evidence.sql("sqlite"), rf"(^|;)\s*{word}\b")
 
@@ -306,7 +302,7 @@ class SqliteCommand(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or failure.sqlstate != "42601" or evidence.raised("sqlite") is not None:
+        if failure is None or failure.sqlstate != "42601":
             return False
         return has(
             evidence.sql("postgres"),
@@ -371,8 +367,6 @@ class SchemaQualifiedName(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-        if (sqlite is None) == (postgres is None):
-            return False
         found = said(sqlite, r"^no such table: (\w+)\.(?!sqlite_)(\w+)$") or said(
             sqlite, r"^unknown database:? \"?(\w+)"
         )
@@ -414,7 +408,7 @@ class MissingTable(Rule):
             )
         for backend in BACKENDS:
             failure = evidence.raised(backend)
-            if failure is None or evidence.raised(OTHER[backend]) is not None:
+            if failure is None:
                 continue
             found = said(
                 failure,
@@ -474,7 +468,7 @@ class MissingColumn(Rule):
     def matches(self, evidence: Evidence) -> bool:
         for backend in BACKENDS:
             failure = evidence.raised(backend)
-            if failure is None or evidence.raised(OTHER[backend]) is not None:
+            if failure is None:
                 continue
             found = said(
                 failure,

@@ -11,7 +11,7 @@ from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS, Backend, Column, Failure, Table
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.ddl import ERROR, at, has
-from pytest_dualdb.rules.facts import OTHER, said
+from pytest_dualdb.rules.facts import OTHER, said, values_at
 from pytest_dualdb.values import loose_key
 
 _VIOLATIONS = {"23505": "unique", "23514": "check", "23502": "null", "23503": "foreign", "23001": "foreign"}
@@ -33,9 +33,9 @@ def violated_columns(failure: Failure) -> tuple[str, ...]:
     found = re.search(r"constraint failed: (.+)", failure.message)
     if found:
         return tuple(part.strip().rpartition(".")[2].lower() for part in found[1].split(","))
-    found = re.search(r"Key \((.+?)\)=", failure.message) or re.search(
-        r'value in column "(.+?)"', failure.message
-    )
+    if "column" in failure.fields:
+        return (failure.fields["column"].lower(),)
+    found = re.search(r"\((.+?)\)=\(", failure.message)
     return tuple(part.strip().strip('"').lower() for part in found[1].split(",")) if found else ()
 
 
@@ -47,12 +47,10 @@ def violated_table(evidence: Evidence, backend: Backend, table: str = "") -> Tab
     for side in BACKENDS:
         failure = evidence.raised(side)
         if failure is not None:
-            named = re.search(r'constraint ".+?" on table "(.+?)"', failure.message) or re.search(
-                r'(?:relation|on table) "(.+?)"', failure.message
-            )
-            named = named or re.search(r"constraint failed: (\w+)\.", failure.message)
+            said_by_sqlite = re.search(r"constraint failed: (\w+)\.", failure.message)
+            named = said_by_sqlite[1] if said_by_sqlite else failure.fields.get("table")
             if named:
-                return catalog.table(named[1])
+                return catalog.table(named)
     written = syntax.written_tables(evidence.sql("postgres")) | syntax.written_tables(evidence.sql("sqlite"))
     return next((found for name in written if (found := catalog.table(name)) is not None), None)
 
@@ -118,7 +116,7 @@ class NullInPrimaryKey(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or violation(failure) != "null" or evidence.raised("sqlite") is not None:
+        if failure is None or violation(failure) != "null":
             return False
         table = violated_table(evidence, "sqlite")
         if table is None:
@@ -172,7 +170,7 @@ class IntegerPrimaryKey(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or violation(failure) != "null" or evidence.raised("sqlite") is not None:
+        if failure is None or violation(failure) != "null":
             return False
         table = violated_table(evidence, "sqlite")
         columns = violated_columns(failure)
@@ -235,7 +233,7 @@ class SerialOnSqlite(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "error":
             failure = evidence.raised("sqlite")
-            if failure is None or violation(failure) != "null" or evidence.raised("postgres") is not None:
+            if failure is None or violation(failure) != "null":
                 return False
             found = re.search(r"NOT NULL constraint failed: (\S+)\.(\S+)", failure.message)
             return found is not None and self._made_by_postgres(evidence, found[1], found[2])
@@ -245,8 +243,9 @@ class SerialOnSqlite(Rule):
         named = evidence.divergence.table
         tables = [named] if named else sorted(syntax.tables(evidence.text))
         for index, column in enumerate(difference.columns):
-            nulls = any(row[index] is None for row in difference.only_sqlite)
-            if not nulls or any(row[index] is None for row in difference.only_postgres):
+            if None not in values_at(difference.only_sqlite, index):
+                continue
+            if None in values_at(difference.only_postgres, index):
                 continue
             if any(self._made_by_postgres(evidence, table, column) for table in tables):
                 return True
@@ -322,7 +321,7 @@ class ConstraintOnOneSide(Rule):
         for backend in BACKENDS:
             failure = evidence.raised(backend)
             kind = violation(failure)
-            if failure is None or not kind or evidence.raised(OTHER[backend]) is not None:
+            if failure is None or not kind:
                 continue
             table = violated_table(evidence, OTHER[backend])
             return table is not None and not self._has(table, kind, violated_columns(failure))
@@ -383,7 +382,7 @@ class CheckDiffers(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         for backend in BACKENDS:
-            if violation(evidence.raised(backend)) == "check" and evidence.raised(OTHER[backend]) is None:
+            if violation(evidence.raised(backend)) == "check":
                 table = violated_table(evidence, OTHER[backend])
                 return table is not None and bool(table.checks)
         return False
@@ -419,7 +418,7 @@ class DefaultType(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or evidence.raised("sqlite") is not None:
+        if failure is None:
             return False
         if failure.sqlstate == "42804":
             return said(failure, "but default expression is of type") is not None
@@ -487,22 +486,22 @@ class DefaultOnOneSide(Rule):
             return False
         named = evidence.divergence.table
         tables = [named] if named else sorted(syntax.tables(evidence.text))
-        rows = list(zip(difference.only_sqlite, difference.only_postgres, strict=False))
         for index, name in enumerate(difference.columns):
             columns = [evidence.column(name, backend, tables) for backend in BACKENDS]
             defaults = [_default(column) for column in columns]
             if None in columns or defaults[0] == defaults[1] or name not in difference.differing:
                 continue
+            sides = (values_at(rows, index) for rows in (difference.only_sqlite, difference.only_postgres))
             if any(
-                _is_default(one[index], defaults[0]) and _is_default(other[index], defaults[1])
-                for one, other in rows
+                _is_default(one, defaults[0]) and _is_default(other, defaults[1])
+                for one, other in zip(*sides, strict=False)
             ):
                 return True
         return False
 
     def _refused(self, evidence: Evidence, backend: Backend) -> bool:
         failure = evidence.raised(backend)
-        if failure is None or violation(failure) != "null" or evidence.raised(OTHER[backend]) is not None:
+        if failure is None or violation(failure) != "null":
             return False
         here, there = (violated_table(evidence, side) for side in (backend, OTHER[backend]))
         columns = violated_columns(failure)
@@ -564,8 +563,6 @@ class DefaultExpression(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-        if (sqlite is None) == (postgres is None):
-            return False
         if said(sqlite, r"^unknown function: \w+\(\)"):
             return True
         text = evidence.sql("sqlite" if postgres is None else "postgres")

@@ -102,7 +102,7 @@ class SqliteTableOption(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         option = self._options.get(at(evidence.raised("postgres")))
-        if option is None or evidence.raised("sqlite") is not None:
+        if option is None:
             return False
         return has(evidence.sql("postgres"), r"\bCREATE\s+(TEMP\w*\s+)?TABLE\b") and has(
             evidence.sql("postgres"), option
@@ -143,7 +143,7 @@ class PostgresTableOption(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        if not at(evidence.raised("sqlite")) or evidence.raised("postgres") is not None:
+        if not at(evidence.raised("sqlite")):
             return False
         return has(evidence.sql("sqlite"), r"\bCREATE\b.*\bTABLE\b") and has(
             evidence.sql("sqlite"), self._only
@@ -180,7 +180,7 @@ class IdentityColumn(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.raised("sqlite") is None or evidence.raised("postgres") is not None:
+        if evidence.raised("sqlite") is None:
             return False
         return has(evidence.sql("sqlite"), r"\bGENERATED\s+(ALWAYS|BY\s+DEFAULT)\s+AS\s+IDENTITY\b")
 
@@ -225,7 +225,7 @@ class UnknownColumnType(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or evidence.raised("sqlite") is not None:
+        if failure is None:
             return False
         if failure.sqlstate == "42704":
             return said(failure, r'type ".+" does not exist') is not None
@@ -270,7 +270,7 @@ class UntypedColumn(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or evidence.raised("sqlite") is not None or failure.sqlstate != "42601":
+        if failure is None or failure.sqlstate != "42601":
             return False
         text = evidence.sql("postgres")
         if syntax.verb(text) not in ("CREATE", "ALTER") or not has(text, r"\bTABLE\b"):

@@ -91,8 +91,6 @@ class PlaceholderStyle(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-        if (sqlite is None) == (postgres is None):
-            return False
         if postgres is not None:
             text = bare(evidence.sql("postgres"))
             if not _QMARK.search(text) or evidence.postgres is None or evidence.postgres.params is None:
@@ -183,7 +181,7 @@ class PercentLiteral(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or failure.sqlstate is not None or evidence.raised("sqlite") is not None:
+        if failure is None or failure.sqlstate is not None:
             return False
         if not said(failure, self._errors) and failure.short_name != "KeyError":
             return False
@@ -230,10 +228,10 @@ class ParameterLimit(Rule):
             r"|Expression tree is too large|parser stack overflow|string or blob too big"
             r"|query string is too large|at most \d+ tables in a join"
         )
-        if said(evidence.raised("sqlite"), words) and evidence.raised("postgres") is None:
+        if said(evidence.raised("sqlite"), words):
             return True
         failure = evidence.raised("postgres")
-        if failure is None or evidence.raised("sqlite") is not None:
+        if failure is None:
             return False
         return failure.sqlstate in ("54000", "54001", "54011", "54023") or said(
             failure, r"number of parameters must be between|number of query arguments cannot exceed"
@@ -403,7 +401,7 @@ class SeveralStatements(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         if said(evidence.raised("sqlite"), "You can only execute one statement at a time"):
-            return evidence.raised("postgres") is None
+            return True
         return (
             said(evidence.raised("postgres"), "cannot insert multiple commands into a prepared") is not None
         )
@@ -486,6 +484,7 @@ class ExceptionClass(Rule):
     title = "both fail, with exceptions of another class"
     instead = "except (sqlite3.IntegrityError, psycopg2.IntegrityError)"
     kinds = frozenset({"error", "outcome"})
+    both_fail = True
     priority = -20
     specimens = (
         Specimen([lambda db: _catch_sqlite(db)], _ITEM),
@@ -494,6 +493,14 @@ class ExceptionClass(Rule):
     near_misses = (
         Specimen(["INSERT INTO item (id) VALUES (1)", "ROLLBACK"], _ITEM),
         Specimen(["INSERT INTO item (id) VALUES (1) ON CONFLICT DO NOTHING", "COMMIT"], _ITEM),
+        Specimen(
+            ["SELECT code FROM item", lambda db: 1 // (db.backend == "sqlite")], _ITEM, also=("unexplained",)
+        ),
+        Specimen(
+            ["SELECT nothing FROM item", "ROLLBACK", lambda db: 1 // (db.backend == "sqlite")],
+            _ITEM,
+            also=("unexplained",),
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -609,4 +616,4 @@ class WrongDatabase(Rule):
     near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b')"], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
-        return evidence.kind == "bypass"
+        return True

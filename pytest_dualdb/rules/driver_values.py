@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pytest_dualdb.encoding import Opaque
+from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.ddl import ERROR, has
 from pytest_dualdb.rules.driver import alone, run, served
@@ -99,9 +100,7 @@ class UnadaptedParameter(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         words = r"type '.+' is not supported|Error binding parameter|unsupported type|can(no|')t adapt type"
-        if said(evidence.raised("sqlite"), words):
-            return evidence.raised("postgres") is None
-        return said(evidence.raised("postgres"), words) is not None and evidence.raised("sqlite") is None
+        return any(said(evidence.raised(backend), words) for backend in BACKENDS)
 
 
 class TupleParameter(Rule):

@@ -50,7 +50,7 @@ class ForeignKeyType(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or failure.sqlstate != "42804" or evidence.raised("sqlite") is not None:
+        if failure is None or failure.sqlstate != "42804":
             return False
         return said(failure, "^foreign key constraint") is not None
 
@@ -92,7 +92,7 @@ class ForeignKeyTarget(Rule):
         if said(evidence.raised("sqlite"), "^foreign key mismatch"):
             return True
         failure = evidence.raised("postgres")
-        return failure is not None and failure.sqlstate == "42830" and evidence.raised("sqlite") is None
+        return failure is not None and failure.sqlstate == "42830"
 
 
 class ForeignKeyOrder(Rule):
@@ -134,7 +134,7 @@ class ForeignKeyOrder(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or evidence.raised("sqlite") is not None:
+        if failure is None:
             return False
         if failure.sqlstate == "42703":
             return said(failure, "referenced in foreign key constraint does not exist") is not None
@@ -237,7 +237,7 @@ class ForeignKeysNotEnforced(Rule):
         if _enforced(evidence):
             return False
         if evidence.kind == "error":
-            if violation(evidence.raised("postgres")) != "foreign" or evidence.raised("sqlite") is not None:
+            if violation(evidence.raised("postgres")) != "foreign":
                 return False
             table = violated_table(evidence, "sqlite")
             return table is None or bool(table.foreign_keys)

@@ -92,6 +92,10 @@ POSTGRES_ONLY: Mapping[str, str] = {
 }
 """What to write instead of a function that only PostgreSQL has."""
 
+_SEEDS = {
+    "sqlite": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Ada');",
+    "postgres": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Bob');",
+}
 _PEOPLE = (
     "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1,"
     " 'Ada'), (2, 'alan');"
@@ -372,6 +376,11 @@ class DialectBranch(Rule):
                 }
             ],
             _PEOPLE,
+        ),
+        Specimen(
+            [{"sqlite": "SELECT name FROM people", "postgres": "select name  from people"}],
+            _SEEDS,
+            also=("unexplained",),
         ),
     )
 

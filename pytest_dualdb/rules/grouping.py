@@ -171,7 +171,7 @@ class SetPrecedence(Rule):
     Instead:
         Bind by a subquery:
 
-            SELECT id FROM sales UNION SELECT id FROM (SELECT 9 AS id INTERSECT SELECT id FROM sales) AS both
+            SELECT id FROM sales UNION SELECT id FROM (SELECT 9 AS id INTERSECT SELECT id FROM sales) AS shared
 
     References:
         https://www.sqlite.org/lang_select.html#compound

@@ -95,10 +95,7 @@ class SelectForUpdate(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         word = at(evidence.raised("sqlite"))
-        if (
-            word not in ("FOR", "UPDATE", "SHARE", "LOCK", "NO", "KEY")
-            or evidence.raised("postgres") is not None
-        ):
+        if word not in ("FOR", "UPDATE", "SHARE", "LOCK", "NO", "KEY"):
             return False
         return has(evidence.sql("sqlite"), r"\bFOR\s+(UPDATE|SHARE|NO\s+KEY|KEY\s+SHARE)\b|^\s*LOCK\b")
 
@@ -195,8 +192,6 @@ class DeferredConstraint(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-        if (sqlite is None) == (postgres is None):
-            return False
         if at(sqlite) == "SET":
             return has(evidence.sql("sqlite"), r"^\s*SET\s+CONSTRAINTS\b")
         if violation(sqlite or postgres) != "foreign":
@@ -290,5 +285,5 @@ class OutsideTransactionBlock(Rule):
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
         if failure is not None:
-            return failure.sqlstate == "25001" and evidence.raised("sqlite") is None
+            return failure.sqlstate == "25001"
         return said(evidence.raised("sqlite"), "from within a transaction|inside a transaction") is not None

@@ -30,6 +30,7 @@ class IndexOption(Rule):
     title = "index options that only PostgreSQL has"
     instead = "CREATE INDEX name ON table (columns); the rest in the PostgreSQL schema"
     kinds = ERROR
+    both_fail = True
     priority = 10
     specimens = (
         Specimen(
@@ -111,7 +112,7 @@ class AlterTableForm(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("sqlite")
-        if failure is None or evidence.raised("postgres") is not None:
+        if failure is None:
             return False
         if not has(
             evidence.sql("sqlite"), r"\bALTER\s+(TABLE|INDEX|SEQUENCE|TYPE|VIEW|DATABASE|SCHEMA|ROLE)\b"
@@ -219,7 +220,7 @@ class PostgresOnlyObject(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("sqlite")
-        if failure is None or evidence.raised("postgres") is not None:
+        if failure is None:
             return False
         if not said(failure, "syntax error|unrecognized token|incomplete input|one statement at a time"):
             return False
@@ -262,7 +263,7 @@ class SqliteOnlyObject(Rule):
             return self._shadow(evidence)
         if at(evidence.raised("postgres")) not in ("VIRTUAL", "NOT", "ATTACH", "DETACH", "IF"):
             return False
-        return evidence.raised("sqlite") is None and has(evidence.sql("postgres"), self._only)
+        return has(evidence.sql("postgres"), self._only)
 
     def _shadow(self, evidence: Evidence) -> bool:
         """Return whether the table that only SQLite has is virtual, or holds a virtual table's data."""
@@ -317,7 +318,7 @@ class DropCascade(Rule):
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
         if failure is not None:
-            return failure.sqlstate == "2BP01" and evidence.raised("sqlite") is None
+            return failure.sqlstate == "2BP01"
         if at(evidence.raised("sqlite")) not in ("CASCADE", "RESTRICT", ","):
             return False
         return has(evidence.sql("sqlite"), r"^\s*DROP\s+\w+\s.*(\b(CASCADE|RESTRICT)\b|,)")
@@ -361,7 +362,7 @@ class NameScope(Rule):
         failure = evidence.raised("postgres")
         if failure is not None:
             taken = said(failure, r'^relation "(.+?)" already exists')
-            if taken is None or evidence.raised("sqlite") is not None:
+            if taken is None:
                 return False
             return has(evidence.sql("postgres"), rf"\bCONSTRAINT\s+\"?{re.escape(taken[1])}\b")
         return said(evidence.raised("sqlite"), r"^trigger \S+ already exists") is not None

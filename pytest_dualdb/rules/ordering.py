@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from pytest_dualdb import syntax
+from pytest_dualdb.recording import Backend
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
-from pytest_dualdb.rules.facts import queries, stored_rows, suspects
+from pytest_dualdb.rules.facts import queries, stored_rows, suspects, values_at
 from pytest_dualdb.values import loose_key
 
 _TASKS = (
     "CREATE TABLE tasks (id INTEGER PRIMARY KEY, title TEXT, due DATE, weight INTEGER);"
     " INSERT INTO tasks VALUES (1, 'a', NULL, 5), (2, 'b', '2024-05-01', NULL), (3, 'c', '2024-06-01', 5);"
 )
+_OTHER_TASKS = {
+    "sqlite": _TASKS + " INSERT INTO tasks VALUES (4, 'd', '2024-07-01', 6);",
+    "postgres": _TASKS + " INSERT INTO tasks VALUES (6, 'f', '2024-08-01', 7);",
+}
+"""Tasks of which one has another number, for no reason of the databases'."""
 
 
 def _trees(evidence: Evidence) -> list[Any]:
@@ -66,6 +73,11 @@ class NullOrdering(Rule):
             _TASKS + " INSERT INTO tasks VALUES (5, 'e', NULL, 1), (0, 'z', NULL, NULL);",
         ),
         Specimen(["SELECT 1 AS n UNION SELECT NULL ORDER BY n"]),
+        Specimen(
+            ["SELECT id FROM tasks WHERE id IN (SELECT id FROM tasks ORDER BY due LIMIT 1) AND id > 1"],
+            _TASKS,
+        ),
+        Specimen([lambda db: db.fetchone("SELECT id FROM tasks ORDER BY due, id")], _TASKS),
         Specimen(["SELECT id FROM tasks ORDER BY CASE WHEN id > 1 THEN id END, id"], _TASKS),
         Specimen(
             ["DELETE FROM tasks WHERE id = (SELECT id FROM tasks ORDER BY due LIMIT 1)", "COMMIT"], _TASKS
@@ -75,6 +87,15 @@ class NullOrdering(Rule):
         Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _TASKS),
         Specimen(["SELECT id FROM tasks WHERE due IS NOT NULL ORDER BY due DESC"], _TASKS),
         Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _TASKS),
+        Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _OTHER_TASKS, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY due DESC NULLS FIRST, id"], _OTHER_TASKS, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _OTHER_TASKS, ("unexplained",)),
+        Specimen(["SELECT weight IS NULL AS n, id FROM tasks ORDER BY n, 2"], _OTHER_TASKS, ("unexplained",)),
+        Specimen(
+            ["SELECT o.id FROM tasks t LEFT JOIN tasks o ON o.id = t.id ORDER BY t.id"],
+            _OTHER_TASKS,
+            ("unexplained",),
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -84,7 +105,11 @@ class NullOrdering(Rule):
             for order in tree.find_all(exp.Order):
                 for term in order.expressions:
                     if isinstance(term, exp.Ordered) and self._null(evidence, tree, term):
-                        return evidence.kind != "order" or self._moved(evidence, tree, order)
+                        if evidence.kind == "order":
+                            return self._moved(evidence, tree, order)
+                        # the order of a whole result has no say in which rows there are
+                        whole = order.parent is tree and evidence.kind == "rows" and _whole(evidence)
+                        return not whole
         return False
 
     def _null(self, evidence: Evidence, tree: Any, term: Any) -> bool:
@@ -132,6 +157,13 @@ class NullOrdering(Rule):
             if any(row[index] is None for row in side.values for index in shown if index < len(row)):
                 return True
         return False
+
+
+def _whole(evidence: Evidence) -> bool:
+    """Return whether the statement asks for all rows, and the application fetched them."""
+    sides = [side for side in (evidence.sqlite, evidence.postgres) if side is not None]
+    limited = any(syntax.shape(side.sql, "postgres", side.columns or ()).limited for side in sides)
+    return not limited and all(side.fetched == "all" for side in sides)
 
 
 def _outer(tree: Any, column: Any) -> bool:
@@ -210,6 +242,10 @@ class OrderTies(Rule):
         "CREATE TABLE tasks (id INTEGER PRIMARY KEY, weight INTEGER, title TEXT);"
         " INSERT INTO tasks VALUES (1, 5, 'a'), (2, 5, 'b'), (3, 5, 'c'), (4, 7, 'd');"
     )
+    _OTHER_TIES: ClassVar[dict[str, str]] = {
+        "sqlite": _TIES + " INSERT INTO tasks VALUES (8, 7, 'e');",
+        "postgres": _TIES + " INSERT INTO tasks VALUES (9, 7, 'f');",
+    }
     specimens = (
         Specimen(
             [
@@ -227,6 +263,14 @@ class OrderTies(Rule):
             ],
             _TIES,
         ),
+        Specimen(
+            [
+                "UPDATE tasks SET title = 'z' WHERE id = 1",
+                lambda db: db.fetchone("SELECT id FROM tasks ORDER BY weight"),
+                "COMMIT",
+            ],
+            _TIES,
+        ),
     )
     near_misses = (
         Specimen(
@@ -236,6 +280,14 @@ class OrderTies(Rule):
                 "COMMIT",
             ],
             _TIES,
+        ),
+        Specimen(["SELECT id FROM tasks ORDER BY weight"], _OTHER_TIES, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY id DESC LIMIT 1"], _OTHER_TIES, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY weight + id DESC LIMIT 1"], _OTHER_TIES, ("unexplained",)),
+        Specimen(
+            [lambda db: db.fetchone("SELECT id FROM tasks ORDER BY title DESC")],
+            _OTHER_TIES,
+            ("unexplained",),
         ),
     )
 
@@ -309,6 +361,15 @@ class UnorderedRows(Rule):
             ["UPDATE tasks SET title = 'z' WHERE id = 1", "SELECT title FROM tasks LIMIT 1", "COMMIT"], _TASKS
         ),
         Specimen(["SELECT DISTINCT id % 3 AS n FROM tasks"], _TASKS),
+        Specimen(
+            [
+                "UPDATE tasks SET title = 'z' WHERE id = 1",
+                "SELECT s.title FROM (SELECT title FROM tasks LIMIT 1) AS s ORDER BY s.title",
+                lambda db: db.fetchone("SELECT title FROM tasks"),
+                "COMMIT",
+            ],
+            _TASKS,
+        ),
     )
     near_misses = (
         Specimen(
@@ -331,7 +392,8 @@ class UnorderedRows(Rule):
         cut = shape.limited or (
             sqlite.fetched in ("one", "some") and max(sqlite.rowcount, postgres.rowcount) > 1
         )
-        return (cut or self._inner(evidence)) and not self._same_rows(evidence)
+        chosen = (cut and self._held(evidence)) or self._inner(evidence)
+        return chosen and not self._same_rows(evidence)
 
     @staticmethod
     def _same_rows(evidence: Evidence) -> bool:
@@ -349,10 +411,30 @@ class UnorderedRows(Rule):
             keys |= {f"{name}_{key}" for key in tuple(keys)}
         found = [index for index, column in enumerate(difference.columns) if column.lower() in keys]
         return any(
-            {loose_key(row[index]) for row in difference.only_sqlite}
-            == {loose_key(row[index]) for row in difference.only_postgres}
+            set(map(loose_key, values_at(difference.only_sqlite, index)))
+            == set(map(loose_key, values_at(difference.only_postgres, index)))
             for index in found
         )
+
+    def _held(self, evidence: Evidence) -> bool:
+        """Return whether each backend's table holds the rows that only the other one gave, as far as known."""
+        difference = evidence.divergence.difference
+        tables = syntax.tables(evidence.text)
+        if difference is None or len(tables) != 1:
+            return True
+        sides: tuple[tuple[Backend, Sequence[Any]], ...] = (
+            ("sqlite", difference.only_postgres),
+            ("postgres", difference.only_sqlite),
+        )
+        for backend, rows in sides:
+            contents = evidence.contents(next(iter(tables)), backend)
+            if contents is None or not set(difference.columns) <= set(contents.columns):
+                return True
+            columns = [contents.columns.index(name) for name in difference.columns]
+            held = {tuple(loose_key(row[index]) for index in columns) for row in contents.rows}
+            if any(tuple(map(loose_key, row)) not in held for row in rows):
+                return False
+        return True
 
     def _inner(self, evidence: Evidence) -> bool:
         """Return whether a subquery cuts its rows without an order."""

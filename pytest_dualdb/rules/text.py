@@ -463,7 +463,7 @@ class NulCharacter(Rule):
     Instead:
         Remove it before storing, or store bytes (BLOB on SQLite, BYTEA on PostgreSQL):
 
-            INSERT INTO notes (body) VALUES (?)
+            INSERT INTO notes (id, body) VALUES (2, ?)
 
         with `body.replace("\0", "")` as the value.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import Backend, Statement
+from pytest_dualdb.recording import BACKENDS, Backend, Statement
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.constraints import contents_differ
 from pytest_dualdb.rules.ddl import ERROR, at, has
@@ -190,6 +190,15 @@ class TransactionalDdl(Rule):
             ["ALTER TABLE item ADD COLUMN note TEXT", "ROLLBACK", "SELECT note FROM item", "ROLLBACK"], _ITEM
         ),
         Specimen(["DROP TABLE item", "ROLLBACK", "SELECT code FROM item", "ROLLBACK"], _ITEM),
+        Specimen(
+            [
+                "CREATE TABLE tag AS SELECT 'a' AS name",
+                "ROLLBACK",
+                "CREATE TABLE IF NOT EXISTS tag (name TEXT)",
+                "SELECT name FROM tag",
+                "ROLLBACK",
+            ]
+        ),
     )
     near_misses = (
         Specimen(["CREATE TABLE tag (name TEXT)", "COMMIT", "INSERT INTO tag VALUES ('a')", "COMMIT"]),
@@ -202,19 +211,37 @@ class TransactionalDdl(Rule):
                 "COMMIT",
             ]
         ),
+        Specimen(
+            [
+                "CREATE TABLE tag (name TEXT)",
+                {"sqlite": "SELECT name FROM tag", "postgres": "SELECT name FROM tag WHERE tag.remark = 1"},
+                "ROLLBACK",
+            ],
+            also=("unexplained",),
+        ),
+        Specimen(
+            [
+                "CREATE TABLE tag (remark TEXT)",
+                "ROLLBACK",
+                {"sqlite": "SELECT code FROM item", "postgres": "SELECT remark FROM item"},
+                "ROLLBACK",
+                "DROP TABLE IF EXISTS tag",
+                "COMMIT",
+            ],
+            _ITEM,
+            also=("unexplained",),
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "error":
             sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-            if (sqlite is None) == (postgres is None):
-                return False
             found = said(
                 sqlite,
                 r"^(?:table|index|view|trigger|there is already .*?) [\"\[]?([\w.]+)[\"\]]? already exists",
             ) or said(sqlite, r"^(?:no such (?:table|column)|duplicate column name): ([\w.]+)")
             found = found or said(postgres, r'^(?:relation|column|table) "?([\w.]+)"?.* does not exist')
-            return found is not None and self._undone(evidence, found[1].rpartition(".")[2])
+            return found is not None and self._undone(evidence, found[1].rpartition(".")[2].lower())
         if evidence.kind == "rows":
             return any(self._undone(evidence, name) for name in syntax.tables(evidence.text))
         named = evidence.divergence.table or ""
@@ -222,24 +249,32 @@ class TransactionalDdl(Rule):
 
     def _undone(self, evidence: Evidence, name: str) -> bool:
         """Return whether DDL with this name stayed on SQLite without a commit, and not on PostgreSQL."""
-        sides: tuple[Backend, Backend] = ("sqlite", "postgres")
-        for backend in sides:
-            statements = (
-                evidence.recordings[backend].statements
-                if evidence.kind == "state"
-                else evidence.before(backend)
-            )
-            defines = [i for i, s in enumerate(statements) if s.error is None and self._defines(s.sql, name)]
-            if backend == "sqlite":
-                defines = [i for i in defines if not in_transaction(statements, i)]
-            if not any(not kept(ending(statements, i)) for i in defines):
-                return False
-        return True
+        at_end = evidence.kind == "state"
+        sides: list[list[int]] = []
+        for backend in BACKENDS:
+            statements = evidence.recordings[backend].statements if at_end else evidence.before(backend)
+            own = evidence.statement(backend)
+            found = []
+            for index, statement in enumerate(statements):
+                if statement.error is not None or not self._defines(statement.sql, name):
+                    continue
+                end = ending(statements, index)
+                # what its own connection did not end yet is there for it
+                seen = (
+                    end is None and not at_end and own is not None and own.connection == statement.connection
+                )
+                final = backend == "sqlite" and in_transaction(statements, index)
+                if not kept(end) and not final and (backend == "sqlite" or not seen):
+                    found.append(index)
+            sides.append(found)
+        return all(sides)
 
     def _defines(self, sql: str, name: str) -> bool:
+        """Return whether this makes, changes or drops the table of that name, or adds a column of that name."""
         if syntax.verb(sql) not in ("CREATE", "ALTER", "DROP"):
             return False
-        return re.search(rf"\b{re.escape(name)}\b", bare(sql), re.I) is not None
+        named = rf"^\s*(CREATE|DROP)\b[^(]*?\b{re.escape(name)}\b|^\s*ALTER\b.*\b{re.escape(name)}\b"
+        return re.search(named, bare(sql), re.I | re.S) is not None
 
 
 class UncommittedWork(Rule):
@@ -268,6 +303,14 @@ class UncommittedWork(Rule):
     specimens = (
         Specimen(["WITH n AS (SELECT 2 AS id) INSERT INTO item (id) SELECT id FROM n", "ROLLBACK"], _ITEM),
         Specimen([lambda db: _autocommit_sqlite(db)], _ITEM),
+        Specimen(
+            [
+                "WITH n AS (SELECT 2 AS id) INSERT INTO item (id) SELECT id FROM n",
+                "ROLLBACK",
+                "SELECT id FROM item ORDER BY id",
+            ],
+            _ITEM,
+        ),
     )
     near_misses = (
         Specimen(["INSERT INTO item (id, code) VALUES (2, 'b')", "ROLLBACK"], _ITEM),
@@ -363,8 +406,6 @@ class SavepointTransaction(Rule):
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "error":
             sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-            if (sqlite is None) == (postgres is None):
-                return False
             if postgres is not None and postgres.sqlstate in ("25P01", "3B001"):
                 return has(evidence.sql("postgres"), r"\bSAVEPOINT\b|^\s*(RELEASE|ROLLBACK\s+TO)\b")
             return said(sqlite, "^no such savepoint") is not None
@@ -441,7 +482,7 @@ class BeginMode(Rule):
         word = at(evidence.raised("postgres"))
         if word in ("IMMEDIATE", "EXCLUSIVE", "DEFERRED", "CONCURRENT"):
             return has(evidence.sql("postgres"), r"^\s*BEGIN\b")
-        if evidence.raised("postgres") is not None or not at(evidence.raised("sqlite")):
+        if not at(evidence.raised("sqlite")):
             return False
         return has(
             evidence.sql("sqlite"),
@@ -478,7 +519,5 @@ class TransactionNesting(Rule):
     near_misses = (Specimen(["COMMIT", "ROLLBACK", "BEGIN", "ROLLBACK"], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.raised("postgres") is not None:
-            return False
         words = "cannot start a transaction within a transaction|no transaction is active"
         return said(evidence.raised("sqlite"), words) is not None

@@ -122,8 +122,6 @@ class ConflictTarget(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
-        if (sqlite is None) == (postgres is None):
-            return False
         if sqlite is not None:
             if said(sqlite, "ON CONFLICT clause does not match"):
                 return True
@@ -171,7 +169,7 @@ class UpsertOfSelect(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        if at(evidence.raised("sqlite")) != "DO" or evidence.raised("postgres") is not None:
+        if at(evidence.raised("sqlite")) != "DO":
             return False
         return has(evidence.sql("sqlite"), r"\bINSERT\b.*\bSELECT\b.*\bFROM\b.*\bON\s+CONFLICT\b")
 
@@ -222,7 +220,7 @@ class UpsertAmbiguousColumn(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or failure.sqlstate != "42702" or evidence.raised("sqlite") is not None:
+        if failure is None or failure.sqlstate != "42702":
             return False
         return has(evidence.sql("postgres"), r"\bON\s+CONFLICT\b.*\bDO\s+UPDATE\b")
 
@@ -267,7 +265,7 @@ class UpsertTwice(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
-        if failure is None or failure.sqlstate != "21000" or evidence.raised("sqlite") is not None:
+        if failure is None or failure.sqlstate != "21000":
             return False
         return said(failure, "a second time") is not None
 
@@ -304,7 +302,14 @@ class RowcountOfResult(Rule):
             _ITEM_1,
         ),
     )
-    near_misses = (Specimen([lambda db: _rowcount(db, "UPDATE item SET n = n + 1"), "ROLLBACK"], _ITEM_1),)
+    near_misses = (
+        Specimen([lambda db: _rowcount(db, "UPDATE item SET n = n + 1"), "ROLLBACK"], _ITEM_1),
+        Specimen(
+            [lambda db: _rowcount(db, "UPDATE item SET n = n + 1"), "COMMIT"],
+            {"sqlite": _ITEM_1, "postgres": _ITEM_1 + "INSERT INTO item VALUES (2, 'b', 2);"},
+            also=("unexplained",),
+        ),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "observed":
@@ -370,7 +375,7 @@ class LimitedWrite(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        if evidence.raised("sqlite") is not None or at(evidence.raised("postgres")) not in ("LIMIT", "ORDER"):
+        if at(evidence.raised("postgres")) not in ("LIMIT", "ORDER"):
             return False
         return syntax.verb(evidence.sql("postgres")) in ("UPDATE", "DELETE")
 
@@ -435,7 +440,7 @@ class PostgresOnlyWrite(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("sqlite")
-        if failure is None or evidence.raised("postgres") is not None:
+        if failure is None:
             return False
         text = evidence.sql("sqlite")
         if said(failure, r"^\d+ columns assigned 1 values"):
@@ -475,4 +480,4 @@ class Truncate(Rule):
     near_misses = (Specimen(["DELETE FROM item", "COMMIT"], _ITEM_1),)
 
     def matches(self, evidence: Evidence) -> bool:
-        return at(evidence.raised("sqlite")) == "TRUNCATE" and evidence.raised("postgres") is None
+        return at(evidence.raised("sqlite")) == "TRUNCATE"
