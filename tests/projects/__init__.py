@@ -18,7 +18,7 @@ from typing import Any
 _HERE = Path(__file__).parent
 FASTER = "-p no:hypothesispytest -p no:pytest_postgresql -p no:asyncio"
 """Plugins that take longer to import than most inner runs take."""
-SECONDS = 400
+SECONDS = 900
 """Longer than any inner run may take."""
 
 
