@@ -32,12 +32,12 @@ NEAR_MISSES = [
 ]
 WITHOUT_SQL = set(
     """
-    autoincrement-ddl check-differs concurrent-update database-locked driver-method empty-query
-    execute-returns-cursor identity-column outside-transaction-block placeholder-style serial-on-sqlite
-    session-setting sqlite-command wrong-database
+    autoincrement-ddl begin-mode check-differs concurrent-update database-locked driver-method empty-query
+    execute-returns-cursor identity-column outside-transaction-block placeholder-style savepoint-transaction
+    serial-on-sqlite session-setting sqlite-command transaction-nesting trigger-syntax wrong-database
     """.split()
 )
-"""Rules whose advice is about the schema's own words, the driver or the application: no statement runs on both."""
+"""Rules whose advice is about schemas, transactions, the driver or the application: no statement of it stands alone."""
 
 
 @pytest.fixture(scope="module")
