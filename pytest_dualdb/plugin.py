@@ -293,6 +293,8 @@ class Halves:
         if half is not None and call.excinfo is not None:
             _end_at_the_user(call.excinfo.value)
         report = yield
+        if half is not None and self.worker().forked:
+            return report
         if half is None:
             if _REFUSED in item.stash and hasattr(report, "wasxfail"):
                 # that there is no database is no failure that anyone expected

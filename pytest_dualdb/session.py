@@ -222,7 +222,8 @@ def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
     if failed(sqlite) and failed(postgres):
         return "fails on both"
     for recording in (sqlite, postgres):
-        if not recording.statements and not failed(recording):
+        # what changed without a recorded statement, another process wrote: that can be compared
+        if not recording.statements and not recording.state and not failed(recording):
             return _nothing_sent(sqlite, postgres, recording)
     return ""
 

@@ -27,6 +27,11 @@ from pytest_dualdb.recording import Backend as Name
 from pytest_dualdb.recording import Recording, TestFailure
 from pytest_dualdb.server import Server, ServerError
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 _MEMORY = Path("/dev/shm")
 _ENOUGH = 256 * 1024 * 1024
 """Free bytes that a file system in memory must have to hold databases."""
@@ -52,6 +57,7 @@ class Worker:
         self._failed: dict[Name, Exception] = {}
         self._sent: set[Name] = set()
         self._removers: list[subprocess.Popen[bytes]] = []
+        self._process = os.getpid()
         self._building: dict[Name, Backend] = {}
         self._shelf = Shelf(settings.rootdir, name.partition("_")[0], self._remove_kept)
         if settings.redirect:
@@ -77,6 +83,11 @@ class Worker:
             return self.backend("sqlite").address.path
         finally:
             recorder.paused -= 1
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a copy in a process that a test forked: the databases are not its own."""
+        return os.getpid() != self._process
 
     def backend(self, name: Name) -> Backend:
         """Return the worker's databases of that kind, with the template built. Raises what that raised."""
@@ -223,12 +234,15 @@ class Worker:
             from pytest_dualdb.recorder import sqlite3 as recorded
 
             recorded.redirects = {}
+        if self.forked:
+            return
         for backend in (*self._backends.values(), *self._made.values()):
             backend.close()
         self._backends.clear()
         self._made.clear()
         for remover in self._removers:
-            remover.communicate()
+            # to close the pipe is not enough: a process that a test forked may still hold it
+            remover.communicate(b"\n")
         self._removers.clear()
         self._shelf.close()
 
@@ -245,16 +259,21 @@ class Half:
         self.recorder = Recorder(backend.name, backend.own, str(worker.settings.rootdir))
         self.database = Database(backend, _given(self._environment), self.recorder)
         self._found: dict[str, Any] = {}
+        self._children = _children()
         activate(self.recorder)
 
     def finish(self) -> None:
         """Stop recording, end what the test left open, and read what it left behind."""
+        if self._worker.forked:
+            return
         activate(None)
         self._worker.set_environment(self._before)
         working = self.backend.interrupt()
         self.database._close()
         statements = self.recorder.statements()
         bypasses = tuple(entry.freeze() for entry in self.recorder.bypasses)
+        if _children() != self._children:
+            self.backend.expect_any_change()
         end = self.backend.end_half(statements, hold=self._worker.settings.keep != "never")
         self._found = {
             "statements": statements,
@@ -297,6 +316,13 @@ class Half:
 
 def _given(environment: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if value is not None}
+
+
+def _children() -> tuple[float, ...]:
+    """Return what processes that were started here and have ended used: it changes with each of them."""
+    if resource is None:
+        return ()
+    return tuple(resource.getrusage(resource.RUSAGE_CHILDREN))
 
 
 def database_folder(name: str) -> tuple[Path, bool]:

@@ -109,6 +109,9 @@ class Backend(Protocol):
     def release(self) -> None:
         """Let go of what the half left: it is fresh again at the next `start_half` at the latest."""
 
+    def expect_any_change(self) -> None:
+        """Take note that another process may have written: the half's statements don't tell what changed."""
+
     def reset(self) -> None:
         """Bring the database back to the template's contents now."""
 

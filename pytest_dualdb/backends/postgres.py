@@ -563,6 +563,9 @@ class PostgresBackend:
         self._stale = None
         self._dirty = False
 
+    def expect_any_change(self) -> None:
+        self._scripted = True
+
     def reset(self) -> None:
         self._settle()
         self._resets += 1

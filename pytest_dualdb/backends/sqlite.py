@@ -290,6 +290,9 @@ class SQLiteBackend:
             reached |= syntax.written_tables(trigger) & catalog.tables.keys()
         return reached
 
+    def expect_any_change(self) -> None:
+        self._scripted = True
+
     def reset(self) -> None:
         self._end_transactions()
         try:

@@ -333,6 +333,11 @@ def activate(recorder: Recorder | None) -> None:
     _current = recorder
 
 
+if hasattr(os, "register_at_fork"):
+    # a forked process has no way to hand over a record
+    os.register_at_fork(after_in_child=lambda: activate(None))
+
+
 def copied(params: Any) -> Any:
     """Return parameters that a later change by the application can't reach."""
     if type(params) is tuple or params is None:

@@ -12,6 +12,7 @@ and it is opened again for another ``connect`` only when nothing else refers to 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 import threading
@@ -399,6 +400,19 @@ def keep(connection: RecordedConnection) -> bool:
 def kept_count() -> int:
     """Return how many backends are kept."""
     return sum(map(len, _kept.values()))
+
+
+_inherited: list[Any] = []
+
+
+def _leave_to_parent() -> None:
+    """In a forked process, take no kept backend: it is the parent's."""
+    _inherited.extend(_kept.values())
+    _kept.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 # what DISCARD ALL does, which is refused beside other statements: one round trip for everything

@@ -108,9 +108,13 @@ class OwnServer:
         return "" if word == "kept" else next(iter(reasons), "the process that guards the server ended early")
 
     def _end(self) -> None:
+        with suppress(OSError, ValueError):  # the guard may be gone, or told already
+            assert self._process.stdin is not None
+            # to close the pipe is not enough: a process that a test forked may still hold it
+            self._process.stdin.write(b"\n")
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                with suppress(OSError):  # the guard may be gone already
+                with suppress(OSError):
                     pipe.close()
         try:
             status = self._process.wait(20)

@@ -504,7 +504,7 @@ if sys.platform != "win32":
             pass
 
     def _attend(parent: int, seconds: float) -> None:
-        """Wait, but no longer than pytest lives. Raises Gone."""
+        """Wait, but no longer than pytest lives and wants the server. Raises Gone."""
         if select.select([0], [], [], seconds)[0]:
             _listen()
         # A process forked by pytest may hold the pipe for longer than pytest lives.
@@ -562,7 +562,8 @@ def _listen() -> None:
     global _wish
     text = os.read(0, 4096)
     _wish += text
-    if not text:
+    # a process that a test forked may hold the pipe open
+    if not text or _wish.endswith(b"\n"):
         raise Gone
 
 
