@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pytest_dualdb.database import Database
 
 __version__ = "0.1.0"
+__all__ = ["database_fixture"]
 
 
 class _AsWritten:
@@ -23,3 +28,22 @@ class _AsWritten:
 
 if "pytest" in sys.modules:
     sys.meta_path.insert(0, _AsWritten)
+
+
+def database_fixture(
+    schema: str | Sequence[str] = (),
+    *,
+    env: Mapping[str, str] | None = None,
+    setup: Callable[[Database], None] | None = None,
+    scope: Literal["function", "class", "module", "package", "session"] = "function",
+) -> Any:
+    """Return a fixture that gives one more `Database`, for an application that has several.
+
+    ``schema`` names files as the setting ``dualdb_schema`` does, ``env`` is what ``dualdb_env`` is for `db`
+    (``{"REPORTING_URL": "{url}"}``), and ``setup`` builds the template after the files. With a ``scope`` wider than
+    ``function``, the tests in it share the database: what one leaves, the next finds.
+    """
+    from pytest_dualdb.further import Wanted, fixture_of
+
+    lines = (schema,) if isinstance(schema, str) else tuple(schema)
+    return fixture_of(Wanted(lines, tuple((env or {}).items()), setup, scope))

@@ -15,6 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from pytest_dualdb.marks import Marks
 
+DB = "db"
+SCOPES = ("session", "package", "module", "class", "function")
+"""From the widest on."""
 BACKEND = "_dualdb_backend"
 """The fixture that gives a half its backend."""
 
@@ -108,18 +111,34 @@ class Collection:
         self.backends = tuple(backends)
         self._halves_of = (*backends, *(f"{backend}{AGAIN}" for backend in backends if repeat))
         self._pinned = pinned
+        self._sharing = False
         self._rules = rules
         self._known: frozenset[str] | None = None
         self._counts: dict[tuple[str, str], int] = {}
 
     def parametrize(self, metafunc: pytest.Metafunc) -> bool:
         """Parametrise a test function that asks for the database; say whether it does."""
+        shared = shared_among(metafunc.fixturenames, getattr(metafunc, "_arg2fixturedefs", {}))
+        if shared:
+            return self._parametrize_sharing(metafunc, shared)
         if BACKEND not in metafunc.fixturenames:
             known = getattr(metafunc, "_arg2fixturedefs", {})
             if not _overridden(metafunc.fixturenames, known, metafunc.definition):
                 return False
             metafunc.fixturenames.append(BACKEND)
         metafunc.parametrize(BACKEND, self._halves_of, indirect=True, ids=self._halves_of)
+        return True
+
+    def _parametrize_sharing(self, metafunc: pytest.Metafunc, shared: Mapping[str, str]) -> bool:
+        """Parametrise a test on a shared database: all its halves on one backend, then those on the other."""
+        self._sharing = True
+        if BACKEND not in metafunc.fixturenames:
+            metafunc.fixturenames.append(BACKEND)
+        wanted = (BACKEND, *shared)
+        metafunc.parametrize(
+            wanted, [(backend,) * len(wanted) for backend in self.backends], indirect=True, ids=self.backends,
+            scope=min(shared.values(), key=SCOPES.index),  # type: ignore[arg-type]
+        )  # fmt: skip
         return True
 
     def divide(self, report: pytest.CollectReport) -> bool:
@@ -139,6 +158,8 @@ class Collection:
             except ValueError as error:
                 wrong[str(error)] = None
                 continue
+            if self._sharing:
+                _ask_for_db(item)
             for half in self._halves(item):
                 made = made or half is not item
                 if marks is not None and not self._apply(marks, half):
@@ -280,3 +301,23 @@ def _overridden(names: Iterable[str], known: Mapping[str, Sequence[Any]], item: 
                 seen.add(entry)
                 waiting.append(entry)
     return False
+
+
+def _ask_for_db(item: pytest.Function) -> None:
+    """Have a test on a shared database begin its half, before the first fixture that is its alone."""
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    names = item.fixturenames
+    if DB not in names and shared_among(names, known):
+        own = (i for i, name in enumerate(names) if name in known and known[name][-1].scope == "function")
+        names.insert(next(own, len(names)), DB)
+
+
+def shared_among(names: Sequence[str], known: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """Return the scopes of the shared databases that a test asks for, by the names of their fixtures."""
+    found = {}
+    for name in names:
+        function = getattr(known[name][-1], "func", None) if known.get(name) else None
+        scope = getattr(function, "dualdb_scope", None)
+        if scope is not None:
+            found[name] = scope
+    return found

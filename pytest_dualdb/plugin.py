@@ -11,10 +11,10 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -31,6 +31,7 @@ from pytest_dualdb.collection import (
 
 if TYPE_CHECKING:
     from pytest_dualdb.database import Database
+    from pytest_dualdb.further import Wanted
     from pytest_dualdb.recording import Backend, Recording
     from pytest_dualdb.report import Report
     from pytest_dualdb.rules import Rule
@@ -38,12 +39,17 @@ if TYPE_CHECKING:
     from pytest_dualdb.session import Session
     from pytest_dualdb.worker import Half, Worker
 
+_Made = TypeVar("_Made")
 _SETTINGS = pytest.StashKey[config.Settings]()
 _HALVES = pytest.StashKey["Halves"]()
 _HALF = pytest.StashKey["Half"]()
 _PHASES = pytest.StashKey[dict[str, Any]]()
 _REFUSED = pytest.StashKey[bool]()
 _ENDINGS = ("sqlite]", "postgres]")
+_WIDER = (
+    "db is fresh for each test. For a fixture that lasts longer, make a database that lasts as long in conftest.py:"
+    ' app_db = pytest_dualdb.database_fixture(scope="module", schema=..., env=...), and ask for that one.'
+)
 _BOUND = "if the application opens its database when it is imported, set dualdb_pin_workers = true and run with -n 2"
 
 # ------------------------------------------------------------------------------------------------- options
@@ -228,20 +234,35 @@ class Halves:
         return self._worker
 
     def start(self, item: pytest.Item, backend: str) -> Half:
-        from pytest_dualdb.backends import SchemaError
-        from pytest_dualdb.server import ServerError
-
-        message = ""
         item.stash[_REFUSED] = True
-        try:
-            half = self.worker().start(backend)  # type: ignore[arg-type]
-        except (ServerError, SchemaError, config.SettingError) as error:
-            message = f"pytest-dualdb: {error}"
-        if message:  # outside of the handler: pytest shows the whole chain of an exception
-            pytest.fail(message, pytrace=False)
+        half = _refused_in_one_line(lambda: self.worker().start(backend))  # type: ignore[arg-type]
         del item.stash[_REFUSED]
         item.stash[_HALF] = half
+        for shared in self.worker().shared:
+            shared.tests.append(key_of(item, backend))
         return half
+
+    def further(self, item: pytest.Item, name: str, wanted: Wanted) -> Database:
+        """Return a further database for the half that runs."""
+        half = item.stash.get(_HALF, None)
+        if half is None:
+            raise pytest.UsageError(
+                f"{name} belongs to a test with the fixture db of pytest-dualdb; expected a fixture db that asks for"
+                " the one that it overrides"
+            )
+        return _refused_in_one_line(lambda: half.further(name, wanted))
+
+    def shared(self, backend: Backend, name: str, wanted: Wanted) -> Iterator[Database]:
+        """Give a database that several tests share, for as long as they last."""
+        shared = _refused_in_one_line(lambda: self.worker().further(backend, name, wanted))
+        before = {variable: os.environ.get(variable) for variable in shared.env}
+        os.environ.update(shared.env)
+        self.worker().shared.append(shared)
+        yield shared.database
+        self.worker().shared.remove(shared)
+        self.worker().restore_environment(before)
+        shared.database._close()
+        shared.backend.end_half(())
 
     @pytest.hookimpl(trylast=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -293,6 +314,8 @@ class Halves:
         if half is not None and call.excinfo is not None:
             _end_at_the_user(call.excinfo.value)
         report = yield
+        if call.excinfo is not None and "function scoped fixture db with a" in str(call.excinfo.value):
+            report.sections.append(("pytest-dualdb", _WIDER))
         if half is not None and self.worker().forked:
             return report
         if half is None:
@@ -308,6 +331,8 @@ class Halves:
                 phases[report.when] = phase
             if report.when == "teardown":
                 marks = self.collection.marks(item)
+                if half.shared:
+                    marks = {**marks, "shared": half.shared}
                 report.dualdb = _recording(item, half, phases, marks)  # type: ignore[attr-defined]
                 del item.stash[_HALF], item.stash[_PHASES]
                 kept = half.settle(item.nodeid, any(phase[0] == "failed" for phase in phases.values()))
@@ -359,6 +384,19 @@ class Halves:
 def own_rules(pytest_config: pytest.Config) -> list[Rule]:
     """Return the rules that the user's conftest and other plugins add."""
     return [rule for found in pytest_config.hook.pytest_dualdb_rules() for rule in found]
+
+
+def _refused_in_one_line(make: Callable[[], _Made]) -> _Made:
+    """Return what ``make`` returns; what hinders that fails the test with its message alone."""
+    from pytest_dualdb.backends import SchemaError
+    from pytest_dualdb.server import ServerError
+
+    try:
+        return make()
+    except (ServerError, SchemaError, config.SettingError) as error:
+        message = f"pytest-dualdb: {error}"
+    # outside of the handler: pytest shows the whole chain of an exception
+    pytest.fail(message, pytrace=False)
 
 
 def _end_at_the_user(error: BaseException) -> None:

@@ -66,9 +66,11 @@ class Session:
         """Take one half; return the test's result if that completes the pair."""
         backend = recording.backend
         if recording.template is not None:
-            self.templates.setdefault(backend, recording.template)
+            # a further database's comes with the first half that uses it
+            self.templates[backend] = {**recording.template, **self.templates.get(backend, {})}
         if recording.template_catalog is not None:
-            self.catalogs.setdefault(backend, recording.template_catalog)
+            known = self.catalogs.get(backend, Catalog())
+            self.catalogs[backend] = Catalog({**recording.template_catalog.tables, **known.tables})
         if len(self.backends) < 2:
             if self._keep:
                 self.recordings.append(replace(recording, template=None, template_catalog=None))
@@ -132,16 +134,9 @@ class Session:
             diagnoses = tuple(d for d in diagnoses if d.divergence.kind == "bypass")
         leaks = tuple(f"{_NAMES[r.backend]}: {leak}" for r in (sqlite, postgres) for leak in r.leaks)
         return TestResult(
-            sqlite.test,
-            verdict,
-            reason,
-            _half(sqlite),
-            _half(postgres),
-            diagnoses,
-            leaks,
-            allowances,
-            named(noise),
-        )
+            sqlite.test, verdict, reason, _half(sqlite), _half(postgres), diagnoses, leaks, allowances,
+            named(noise), tuple(sqlite.marks.get("shared", ())),
+        )  # fmt: skip
 
     def awaited(self) -> list[str]:
         """Return the node ids of the halves whose partners came and they did not."""
@@ -214,6 +209,11 @@ def _half(recording: Recording) -> Half:
 
 def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
     """Return why the two halves say nothing about each other, empty if they do."""
+    if sqlite.marks.get("shared") != postgres.marks.get("shared"):
+        return (
+            "other tests had run before on the database that it shares; with -n, --dist=loadfile keeps the tests of a"
+            " file together"
+        )
     for recording in (sqlite, postgres):
         if recording.outcome in ("skipped", "xfailed"):
             return f"the {_NAMES[recording.backend]} half was {recording.outcome}" + (

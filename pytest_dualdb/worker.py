@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -21,10 +21,11 @@ from pytest_dualdb.backends import Backend, Isolation, Kept, SchemaError
 from pytest_dualdb.config import Settings
 from pytest_dualdb.database import Database
 from pytest_dualdb.dialect import ScriptError, split_script
+from pytest_dualdb.further import Further, Wanted
 from pytest_dualdb.kept import MOST, Shelf, name_of
 from pytest_dualdb.recorder import Recorder, activate, current, database_error
 from pytest_dualdb.recording import Backend as Name
-from pytest_dualdb.recording import Recording, TestFailure
+from pytest_dualdb.recording import Recording, Statement, TableState, TestFailure
 from pytest_dualdb.server import Server, ServerError
 
 try:
@@ -55,9 +56,11 @@ class Worker:
         self._made: dict[Name, Backend] = {}
         self._backends: dict[Name, Backend] = {}
         self._failed: dict[Name, Exception] = {}
-        self._sent: set[Name] = set()
+        self._sent: set[tuple[Name, str]] = set()
         self._removers: list[subprocess.Popen[bytes]] = []
         self._process = os.getpid()
+        self._further: dict[tuple[Name, str], Backend] = {}
+        self.shared: list[Further] = []
         self._building: dict[Name, Backend] = {}
         self._shelf = Shelf(settings.rootdir, name.partition("_")[0], self._remove_kept)
         if settings.redirect:
@@ -125,7 +128,7 @@ class Worker:
         backend = self._made.pop(name, None) or self._make(name)
         self._building[name] = backend
         try:
-            backend.build(lambda: self._build(backend, files))
+            backend.build(lambda: self._build(backend, files, self._setup))
         except BaseException:
             backend.close()
             raise
@@ -133,19 +136,38 @@ class Worker:
             del self._building[name]
         return backend
 
-    def _make(self, name: Name) -> Backend:
-        isolation = cast(Isolation, self.settings.isolation)
+    def further(self, backend: Name, name: str, wanted: Wanted) -> Further:
+        """Begin to use a further database, fresh; it is made when it is first wanted."""
+        if (backend, name) not in self._further:
+            files = self.settings.schema_files(backend, wanted.schema)
+            # what rollback isolation does not commit could not be read while others use the database
+            isolation = "reset" if wanted.scope != "function" else self.settings.isolation
+            made = self._make(backend, f"{self.name}_{len(self._further)}", isolation)
+            try:
+                made.build(lambda: self._build(made, files, wanted.setup or (lambda database: None)))
+            except BaseException:
+                made.close()
+                raise
+            self._further[backend, name] = made
+        found = self._further[backend, name]
+        found.start_half()
+        env = _environment(found, wanted.env)
+        return Further(name, found, Database(found, env), env, shared=wanted.scope != "function")
+
+    def _make(self, name: Name, own: str = "", isolation: str = "") -> Backend:
+        own = own or self.name
+        kind = cast(Isolation, isolation or self.settings.isolation)
         if name == "sqlite":
             from pytest_dualdb.backends.sqlite import SQLiteBackend
 
-            folder, in_memory = database_folder(self.name)
+            folder, in_memory = database_folder(own)
             self._removers.append(remove_with_us(folder))
-            return SQLiteBackend(folder, isolation, durable_folder=not in_memory)
+            return SQLiteBackend(folder, kind, durable_folder=not in_memory)
         from pytest_dualdb.backends.postgres import PostgresBackend
 
-        return PostgresBackend(self._server(), f"dualdb_{self.name}", isolation)
+        return PostgresBackend(self._server(), f"dualdb_{own}", kind)
 
-    def _build(self, backend: Backend, files: list[Path]) -> None:
+    def _build(self, backend: Backend, files: list[Path], setup: Callable[[Database], None]) -> None:
         scripts = [(path, path.read_text(encoding="utf-8")) for path in files]
         for path, text in scripts:
             try:
@@ -156,7 +178,7 @@ class Worker:
         database = Database(backend, _given(self.environment(backend)))
         self.set_environment(self.environment(backend))
         try:
-            self._setup(database)
+            setup(database)
         finally:
             self.set_environment(before)
             database._close()
@@ -199,12 +221,17 @@ class Worker:
             raise
         return Half(self, backend)
 
-    def template(self, backend: Backend) -> dict[str, Any]:
-        """Return what the first recording of this worker tells of the template, empty from then on."""
-        if backend.name in self._sent:
+    def template(self, backend: Backend, further: Iterable[Further] = ()) -> dict[str, Any]:
+        """Return what the first recording of this worker tells of the templates, empty from then on."""
+        new = [one for one in further if (backend.name, one.name) not in self._sent]
+        if not new and (backend.name, "") in self._sent:
             return {}
-        self._sent.add(backend.name)
-        return {"template": backend.template_state(), "template_catalog": backend.template_catalog()}
+        self._sent |= {(backend.name, ""), *((backend.name, one.name) for one in new)}
+        template, catalog = dict(backend.template_state()), backend.template_catalog()
+        for one in new:
+            template.update(one.named(one.backend.template_state()))
+            catalog = one.catalog(catalog)
+        return {"template": template, "template_catalog": catalog}
 
     def keep(self, backend: Backend, nodeid: str) -> Kept | str:
         """Set a held database aside, to outlive the run; return how to reach it, or why it was not kept."""
@@ -236,8 +263,9 @@ class Worker:
             recorded.redirects = {}
         if self.forked:
             return
-        for backend in (*self._backends.values(), *self._made.values()):
+        for backend in (*self._backends.values(), *self._made.values(), *self._further.values()):
             backend.close()
+        self._further.clear()
         self._backends.clear()
         self._made.clear()
         for remover in self._removers:
@@ -260,7 +288,46 @@ class Half:
         self.database = Database(backend, _given(self._environment), self.recorder)
         self._found: dict[str, Any] = {}
         self._children = _children()
+        self._further: list[Further] = []
+        for shared in worker.shared:
+            if shared.backend.name == backend.name:
+                self._use(shared)
         activate(self.recorder)
+
+    def further(self, name: str, wanted: Wanted) -> Database:
+        """Return a further database of the half."""
+        found = self._worker.further(self.backend.name, name, wanted)
+        self._use(found)
+        for variable, value in found.env.items():
+            self._before.setdefault(variable, os.environ.get(variable))
+            os.environ[variable] = value
+        return found.database
+
+    def _use(self, further: Further) -> None:
+        self._further.append(further)
+        self.recorder.further[further.backend.own] = further.name
+        further.database._recorder = self.recorder
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """What was done before on the databases that this half shares, by their names."""
+        return {one.name: one.history() for one in self._further if one.shared}
+
+    def _end_further(self, statements: Sequence[Statement]) -> tuple[dict[str, TableState], list[str]]:
+        state: dict[str, TableState] = {}
+        leaks: list[str] = []
+        for one in self._further:
+            one.database._recorder = None
+            if one.shared:
+                state.update(one.named(one.backend.contents()))
+                continue
+            one.database._close()
+            if _children() != self._children:
+                one.backend.expect_any_change()
+            end = one.backend.end_half([s for s in statements if s.database == one.name])
+            state.update(one.named(end.state))
+            leaks += [f"{one.name}: {leak}" for leak in end.leaks]
+        return state, leaks
 
     def finish(self) -> None:
         """Stop recording, end what the test left open, and read what it left behind."""
@@ -274,18 +341,20 @@ class Half:
         bypasses = tuple(entry.freeze() for entry in self.recorder.bypasses)
         if _children() != self._children:
             self.backend.expect_any_change()
-        end = self.backend.end_half(statements, hold=self._worker.settings.keep != "never")
+        own = statements if not self._further else tuple(s for s in statements if not s.database)
+        end = self.backend.end_half(own, hold=self._worker.settings.keep != "never")
+        state, leaks = self._end_further(statements)
         self._found = {
             "statements": statements,
             "bypasses": bypasses,
             "observed": tuple(self.recorder.observed),
-            "state": end.state,
+            "state": {**end.state, **state},
             "catalog": end.catalog,
-            "leaks": tuple(dict.fromkeys([*working, *end.leaks])),
+            "leaks": tuple(dict.fromkeys([*working, *end.leaks, *leaks])),
             "window": (self.recorder.started, time.time()),
             "version": self.backend.version,
             "zone": self.backend.zone,
-            **self._worker.template(self.backend),
+            **self._worker.template(self.backend, self._further),
         }
 
     def settle(self, nodeid: str, failed: bool) -> Kept | str | None:
@@ -316,6 +385,13 @@ class Half:
 
 def _given(environment: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if value is not None}
+
+
+def _environment(backend: Backend, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
+    if not wanted:
+        return {}
+    fields = {**asdict(backend.address), "backend": backend.name}
+    return {name: template.format(**fields) for name, template in wanted}
 
 
 def _children() -> tuple[float, ...]:

@@ -109,6 +109,9 @@ class Backend(Protocol):
     def release(self) -> None:
         """Let go of what the half left: it is fresh again at the next `start_half` at the latest."""
 
+    def contents(self) -> Mapping[str, TableState]:
+        """Return what all tables hold now."""
+
     def expect_any_change(self) -> None:
         """Take note that another process may have written: the half's statements don't tell what changed."""
 

@@ -118,8 +118,10 @@ class PostgresBackend:
         self._roles: set[str] = set()
         self._resets = 0
         self._readers: dict[str, _Reader] = {}
-        recorded.owns = lambda name: name == self.own
-        recorded.on_connect = self._opened if isolation == "rollback" else None
+        before = recorded.owns
+        recorded.owns = lambda name: name == self.own or before(name)
+        if isolation == "rollback":
+            recorded.on_connect = _each(recorded.on_connect, self._opened)
         self._undo = [recorded.intercept(), optional.intercept()]
         if not server.owned:
             with self._administration().cursor() as cursor:
@@ -563,6 +565,9 @@ class PostgresBackend:
         self._stale = None
         self._dirty = False
 
+    def contents(self) -> Mapping[str, TableState]:
+        return self._read_all(self._qualified())
+
     def expect_any_change(self) -> None:
         self._scripted = True
 
@@ -781,6 +786,18 @@ _ROLE = re.compile(r'\bcreate\s+(?:role|user(?!\s+mapping)|group)\s+("[^"]+"|\w+
 _SERVER = "postgres.url"
 """The file that says on which given server a run kept databases, without the password."""
 _LOCK = 0x6475616C
+def _each(first: Callable[[Any], None] | None, second: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return what calls both: an application may have several databases."""
+    if first is None:
+        return second
+
+    def both(connection: Any) -> None:
+        first(connection)
+        second(connection)
+
+    return both
+
+
 _OURS = re.compile(r"dualdb_([0-9a-f]{8})_\w+")
 
 

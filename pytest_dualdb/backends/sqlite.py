@@ -87,9 +87,12 @@ class SQLiteBackend:
         self._catalog_version = -1
         self._state: dict[str, TableState] = {}
         self._undo = [recorded.intercept(), optional.intercept()]
+        self._before = recorded.on_connect
         recorded.on_connect = self._opened
 
     def _opened(self, connection: sqlite3.Connection) -> None:
+        if self._before is not None:
+            self._before(connection)  # type: ignore[arg-type]
         if self._durable and getattr(connection, "_path", "") == self.own:
             # the file is thrown away: nothing is gained by waiting for the disk
             sqlite3.Connection.execute(connection, "PRAGMA synchronous = OFF")
@@ -289,6 +292,9 @@ class SQLiteBackend:
         for trigger in catalog.tables[name].triggers:
             reached |= syntax.written_tables(trigger) & catalog.tables.keys()
         return reached
+
+    def contents(self) -> Mapping[str, TableState]:
+        return {name.lower(): self._read(name) for name in self.tables()}
 
     def expect_any_change(self) -> None:
         self._scripted = True

@@ -191,6 +191,8 @@ class Recorder:
     def __init__(self, backend: Backend, own: str, rootdir: str) -> None:
         self.backend = backend
         self.own = own
+        self.further: dict[str, str] = {}
+        """The names of the application's further databases in the record, by what `own` is for the first."""
         self.entries: list[Entry] = []
         self.bypasses: list[Entry] = []
         self.observed: list[tuple[str, Any]] = []
@@ -224,6 +226,9 @@ class Recorder:
         number = self._connections.setdefault(id(connection), len(self._connections))
         entry = Entry(kind, sql, copied(params), place or where or self._sites.find(sql), number, lane)
         if driver == self.backend and database == self.own:
+            self.entries.append(entry)
+        elif driver == self.backend and database in self.further:
+            entry.database = self.further[database]
             self.entries.append(entry)
         else:
             entry.database = database

@@ -65,6 +65,8 @@ class TestResult:
     allowances: tuple[Allowance, ...] = ()
     unsteady: tuple[str, ...] = ()
     """What differs between two runs of a half on one database, and so is no divergence."""
+    shared: tuple[str, ...] = ()
+    """The databases that other tests had used before, by the names of their fixtures."""
 
     def allowance(self, diagnosis: Diagnosis) -> Allowance | None:
         """Return what accepts a diagnosis of this test, None if nothing does."""

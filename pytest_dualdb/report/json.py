@@ -116,6 +116,7 @@ def _test(test: TestResult) -> dict[str, Any]:
         "postgres": _half(test.postgres),
         "divergences": [_divergence(diagnosis, test.allowance(diagnosis)) for diagnosis in test.diagnoses],
         **({"unsteady": list(test.unsteady)} if test.unsteady else {}),
+        **({"shared": list(test.shared)} if test.shared else {}),
     }
 
 

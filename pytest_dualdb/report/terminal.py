@@ -71,6 +71,7 @@ class _Summary:
             self._said("left something open", self.report.leaks)
             self._said("changed from run to run", self.report.unsteady)
             self._marked()
+        self._shared()
         self._last()
         return self.found
 
@@ -344,6 +345,13 @@ class _Summary:
         if not reasons:
             return
         self._listed(f"{self.report.count('not-comparable')} not comparable: ", reasons)
+
+    def _shared(self) -> None:
+        tests = [test for test in self.report.tests if test.shared]
+        if tests:
+            names = ", ".join(sorted({name for test in tests for name in test.shared}))
+            what = f"{_count(len(tests), 'test')} on a shared database ({clean(names)})"
+            self._wrapped([], f"{what}: what one leaves, the next finds", "light")
 
     def _listed(self, label: str, reasons: Mapping[str, Sequence[str]]) -> None:
         """Add tests by what there is to say of them, all of them with ``-v``."""

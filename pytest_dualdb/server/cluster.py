@@ -111,7 +111,7 @@ class OwnServer:
         with suppress(OSError, ValueError):  # the guard may be gone, or told already
             assert self._process.stdin is not None
             # to close the pipe is not enough: a process that a test forked may still hold it
-            self._process.stdin.write(b"\n")
+            self._process.stdin.write(b"\0")
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 with suppress(OSError):

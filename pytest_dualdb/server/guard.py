@@ -563,7 +563,7 @@ def _listen() -> None:
     text = os.read(0, 4096)
     _wish += text
     # a process that a test forked may hold the pipe open
-    if not text or _wish.endswith(b"\n"):
+    if not text or _wish.endswith((b"\n", b"\0")):
         raise Gone
 
 
