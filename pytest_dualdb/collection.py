@@ -241,6 +241,22 @@ class Collection:
             return  # there may be more than what was asked for
         self._counts = {key: len(tests) for key, tests in under.items()}
 
+    @staticmethod
+    def keep_pairs(collected: Sequence[pytest.Item], items: list[pytest.Item], config: pytest.Config) -> None:
+        """Put the halves of a pair into the same group of pytest-split: that of the first half."""
+        first: dict[str, pytest.Item] = {}
+        for item in collected:
+            backend = backend_of(item)
+            if backend is not None:
+                first.setdefault(key_of(item, backend), item)
+        chosen = set(items)
+        items[:] = [
+            item for item in collected if first.get(key_of(item, backend_of(item) or ""), item) in chosen
+        ]
+        left_out = [item for item in chosen if item not in set(items)]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+
     def marks(self, item: pytest.Item) -> Mapping[str, Any]:
         """Return what the recording of a half carries of its marks, as plain JSON values."""
         found = item.stash.get(_MARKS, None)

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -279,9 +279,13 @@ class Halves:
             self._prepare()
         return report
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         self.collection.finish(items, self.config)
+        collected = list(items)
+        yield
+        if self.config.getoption("splits", None):
+            self.collection.keep_pairs(collected, items, self.config)
 
     def _prepare(self) -> None:
         if "postgres" in self.settings.backends and not self.config.option.collectonly:
@@ -334,6 +338,7 @@ class Halves:
                 if half.shared:
                     marks = {**marks, "shared": half.shared}
                 report.dualdb = _recording(item, half, phases, marks)  # type: ignore[attr-defined]
+                report.dualdb_half = half  # type: ignore[attr-defined]
                 del item.stash[_HALF], item.stash[_PHASES]
                 kept = half.settle(item.nodeid, any(phase[0] == "failed" for phase in phases.values()))
                 if kept is not None:
@@ -341,6 +346,13 @@ class Halves:
         except Exception as error:  # never in the way of the test's own result
             _complain(self.config, f"{item.nodeid}: its record was lost: {type(error).__name__}: {error}")
         return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add the templates to the first record that is handed over: that of a half which is repeated is not."""
+        half: Half | None = vars(report).pop("dualdb_half", None)
+        if half is not None and (template := half.template()):
+            report.dualdb = replace(vars(report)["dualdb"], **template)  # type: ignore[attr-defined]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(
@@ -525,6 +537,7 @@ class Controller:
         self._session: Session | None = None
         self._report: Report | None = None
         self._missing: dict[str, str] = {}
+        self._again: set[str] = set()
         self._nodeids: set[str] = set()
         self._specs: Sequence[Any] = ()
         self._asking = False
@@ -625,7 +638,16 @@ class Controller:
         if hasattr(report, "dualdb_kept"):
             self._kept.append((report.nodeid, report.dualdb_kept))
         recording = vars(report).pop("dualdb", None)
+        if report.outcome == "rerun":  # of pytest-rerunfailures: the half comes once more
+            self._again.add(report.nodeid)
+        elif report.when == "setup":
+            self._again.discard(report.nodeid)
+        if recording is not None and report.nodeid in self._again:
+            self.session().learn(recording)
+            return
         if recording is None:
+            if report.outcome == "rerun":
+                return
             if not report.passed and without_group(report.nodeid).endswith(_ENDINGS):
                 self._note_missing(report)
             return

@@ -64,13 +64,8 @@ class Session:
 
     def add(self, recording: Recording) -> TestResult | None:
         """Take one half; return the test's result if that completes the pair."""
+        self.learn(recording)
         backend = recording.backend
-        if recording.template is not None:
-            # a further database's comes with the first half that uses it
-            self.templates[backend] = {**recording.template, **self.templates.get(backend, {})}
-        if recording.template_catalog is not None:
-            known = self.catalogs.get(backend, Catalog())
-            self.catalogs[backend] = Catalog({**recording.template_catalog.tables, **known.tables})
         if len(self.backends) < 2:
             if self._keep:
                 self.recordings.append(replace(recording, template=None, template_catalog=None))
@@ -82,6 +77,19 @@ class Session:
         if other is None or other.backend == backend:
             self._open[recording.test] = recording
             return None
+        return self._join(recording, other)
+
+    def learn(self, recording: Recording) -> None:
+        """Take what a half tells of the templates, and nothing else of it."""
+        backend = recording.backend
+        if recording.template is not None:
+            # a further database's comes with the first half that uses it
+            self.templates[backend] = {**recording.template, **self.templates.get(backend, {})}
+        if recording.template_catalog is not None:
+            known = self.catalogs.get(backend, Catalog())
+            self.catalogs[backend] = Catalog({**recording.template_catalog.tables, **known.tables})
+
+    def _join(self, recording: Recording, other: Recording) -> TestResult:
         del self._open[recording.test]
         pair = {recording.backend: recording, other.backend: other}
         self._pairs[recording.test] = pair["sqlite"], pair["postgres"]
@@ -152,6 +160,8 @@ class Session:
         tests = dict(self.tests)
         only = []
         for test, recording in self._open.items():
+            if test in tests:  # --dist=each runs a half in each worker
+                continue
             other: Backend = "postgres" if recording.backend == "sqlite" else "sqlite"
             halves = {recording.backend: _half(recording)}
             why = self.missing.get(half_id(test, other), "did not run")

@@ -354,7 +354,6 @@ class Half:
             "window": (self.recorder.started, time.time()),
             "version": self.backend.version,
             "zone": self.backend.zone,
-            **self._worker.template(self.backend, self._further),
         }
 
     def settle(self, nodeid: str, failed: bool) -> Kept | str | None:
@@ -365,6 +364,10 @@ class Half:
         kept = self._worker.keep(self.backend, nodeid) if failed or keep == "all" else None
         self.backend.release()
         return kept
+
+    def template(self) -> dict[str, Any]:
+        """Return what the record needs of the templates: for the record that is handed over, not a repeated half's."""
+        return {} if self._worker.forked else self._worker.template(self.backend, self._further)
 
     def abandon(self, error: Exception) -> None:
         """Take note that the half could not be finished; the next one gets a new database."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).parent
-FASTER = "-p no:hypothesispytest -p no:pytest_postgresql -p no:asyncio"
+FASTER = "-p no:hypothesispytest -p no:pytest_postgresql -p no:asyncio -p no:randomly -p no:django"
 """Plugins that take longer to import than most inner runs take."""
 SECONDS = 900
 """Longer than any inner run may take."""
