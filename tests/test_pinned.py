@@ -67,7 +67,8 @@ def test_what_can_not_be_pinned_is_refused(
 ) -> None:
     run = projects.run("bound", "--db=both", *arguments)
     assert run.status == pytest.ExitCode.USAGE_ERROR, run.text
-    lines = [line for line in run.errors.splitlines() if line.strip()]
+    assert "Traceback" not in run.text
+    lines = [line for line in run.errors.splitlines() if line.startswith("ERROR: ")]
     assert len(lines) == 1, run.errors
     assert lines[0].startswith(f"ERROR: pytest-dualdb: dualdb_pin_workers: {message}")
 
