@@ -20,6 +20,7 @@ import pytest
 
 from pytest_dualdb import __version__, config, distribution, hookspecs
 from pytest_dualdb.collection import (
+    AGAIN,
     Collection,
     backend_of,
     fail_in_pairs,
@@ -177,9 +178,11 @@ class Fixtures:
     @pytest.fixture
     def _dualdb_backend(self, request: pytest.FixtureRequest) -> str:
         """The backend of this half; parametrised by the plugin."""
-        backend = backend_of(request.node)
+        # the parameter of a test on a shared database belongs to what shares it: there the node is no test
+        parameter = str(getattr(request, "param", "")).removesuffix(AGAIN)
+        backend = parameter or backend_of(request.node)
         if backend is not None:
-            return str(backend)
+            return backend
         backends = request.config.stash[_SETTINGS].backends
         if len(backends) == 1:
             return backends[0]

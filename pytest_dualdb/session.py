@@ -89,7 +89,7 @@ class Session:
             known = self.catalogs.get(backend, Catalog())
             self.catalogs[backend] = Catalog({**recording.template_catalog.tables, **known.tables})
 
-    def _join(self, recording: Recording, other: Recording) -> TestResult:
+    def _join(self, recording: Recording, other: Recording) -> TestResult | None:
         del self._open[recording.test]
         pair = {recording.backend: recording, other.backend: other}
         self._pairs[recording.test] = pair["sqlite"], pair["postgres"]

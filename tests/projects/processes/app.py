@@ -12,7 +12,8 @@ def connect():
         return sqlite3.connect(url.removeprefix("sqlite:///"))
     import psycopg2
 
-    return psycopg2.connect(url)
+    # the name of the driver is for SQLAlchemy: the program runs without the plugin
+    return psycopg2.connect(url.replace("+psycopg2", ""))
 
 
 def add(table, name):
