@@ -786,6 +786,8 @@ _ROLE = re.compile(r'\bcreate\s+(?:role|user(?!\s+mapping)|group)\s+("[^"]+"|\w+
 _SERVER = "postgres.url"
 """The file that says on which given server a run kept databases, without the password."""
 _LOCK = 0x6475616C
+
+
 def _each(first: Callable[[Any], None] | None, second: Callable[[Any], None]) -> Callable[[Any], None]:
     """Return what calls both: an application may have several databases."""
     if first is None:
