@@ -263,7 +263,7 @@ class Halves:
         self.worker().shared.append(shared)
         yield shared.database
         self.worker().shared.remove(shared)
-        self.worker().restore_environment(before)
+        self.worker().set_environment(before)
         shared.database._close()
         shared.backend.end_half(())
 

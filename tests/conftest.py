@@ -39,6 +39,8 @@ for name in (
     "PYTEST_THEME",
 ):
     os.environ.pop(name, None)
+# these change every run where they are installed: for the tests in test_other_plugins.py alone
+os.environ["PYTEST_ADDOPTS"] = "-p no:randomly -p no:django"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 import pytest
@@ -11,7 +10,7 @@ from test_plugin import WORKERS
 
 
 def run(projects: Projects, *arguments: str) -> Run:
-    return projects.run("plugins", "--db=both", *arguments)
+    return projects.run("plugins", "--db=both", "-p", "pytest_asyncio.plugin", *arguments)
 
 
 def verdicts(run: Run) -> dict[str, str]:
@@ -88,9 +87,6 @@ def test_web_servers_in_threads(projects: Projects, workers: tuple[str, ...]) ->
     assert done.test("test_a_server_in_a_thread")["sqlite"]["statements"] > 0
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pytest_randomly") is None, reason="pytest-randomly is not installed"
-)
 @WORKERS
 def test_shuffled_halves_are_joined(projects: Projects, workers: tuple[str, ...]) -> None:
     done = run(
@@ -102,10 +98,10 @@ def test_shuffled_halves_are_joined(projects: Projects, workers: tuple[str, ...]
     assert len(verdicts(done)) == 10
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pytest_django") is None, reason="pytest-django is not installed"
-)
-def test_pytest_django_keeps_its_db_until_a_backend_is_chosen(pytester: pytest.Pytester) -> None:
+def test_pytest_django_keeps_its_db_until_a_backend_is_chosen(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS")
     pytester.makepyfile("def test_it(): pass")
     result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(passed=1)

@@ -351,7 +351,10 @@ def test_a_failing_statement_is_shown_at_the_line_of_the_test(pytester: pytest.P
             "--db-report=*report.json: the report can't be written there; *",
         ),
         (["--db-report=folder.json"], "--db-report=*folder.json: the report can't be written there; *"),
-        (["-o", "dualdb_env=URL"], "dualdb_env: 'URL' is not NAME=template or NAME?backend?=template, such as DATABASE_URL={url}"),
+        (
+            ["-o", "dualdb_env=URL"],
+            "dualdb_env: 'URL' is not NAME=template or NAME?backend?=template, such as DATABASE_URL={url}",
+        ),
         (["-o", "dualdb_env=URL={uri}"], "dualdb_env: 'URL={uri}': 'uri' is not known; expected {url} *"),
         (
             ["-o", "dualdb_listen=everywhere"],
