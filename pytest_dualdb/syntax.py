@@ -111,11 +111,12 @@ def parse(sql: str, backend: Backend) -> tuple[exp.Expr, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One ORDER BY term: an index into the result's columns or None, and whether it is descending."""
+    """One ORDER BY term: an index into the result's columns or None, and whether it is descending or random()."""
 
     column: int | None
     descending: bool
     name: str = ""
+    random: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def shape(sql: str, backend: Backend, columns: tuple[str, ...] = ()) -> Shape:
             _position(term.this, tree, columns, exp),
             bool(term.args.get("desc")),
             term.this.name.lower() if isinstance(term.this, exp.Column) else "",
+            term.this.find(exp.Rand) is not None,
         )
         for term in order.expressions
     )

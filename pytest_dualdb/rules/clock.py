@@ -212,6 +212,7 @@ class DateArithmetic(Rule):
         Specimen(["SELECT day - '2024-04-01' AS days FROM visits WHERE id = 1"], _VISITS),
         Specimen(["SELECT at + 1 FROM visits"], _VISITS),
         Specimen(["SELECT id FROM visits WHERE day - 1 = '2024-05-01'"], _VISITS),
+        Specimen(["SELECT id FROM visits WHERE day < CURRENT_DATE - 7"], _VISITS),
     )
     near_misses = (Specimen([("SELECT id FROM visits WHERE at >= ?", ("2024-05-02 00:00:00",))], _VISITS),)
 
@@ -229,6 +230,8 @@ class DateArithmetic(Rule):
 
         tables = sorted(syntax.tables(evidence.text))
         for node in evidence.find(exp.Add, exp.Sub):
+            if node.find(exp.CurrentDate, exp.CurrentTimestamp):
+                return True
             for column in node.find_all(exp.Column):
                 found = evidence.column(column.name, "postgres", tables)
                 if found is not None and family(found.type) == "time":

@@ -316,6 +316,27 @@ def values_at(rows: Iterable[Sequence[Any]], index: int) -> list[Any]:
     return [row[index] for row in rows if index < len(row)]
 
 
+def in_place(evidence: Evidence) -> list[Pair]:
+    """Return the values that differ in rows of the same place, where both halves got as many in an asked order.
+
+    Likeness pairs a value with the one that another row changed to, such as 9 of 8 and 9 that became 9 and 10.
+    """
+    left, right, difference = evidence.sqlite, evidence.postgres, evidence.divergence.difference
+    if evidence.kind != "rows" or left is None or right is None or difference is None:
+        return []
+    rows = left.values, right.values
+    if len(rows[0]) != len(rows[1]) or len(rows[0]) > MAX_ROWS:
+        return []
+    if not syntax.shape(right.sql, "postgres", right.columns or ()).ordered:
+        return []
+    return [
+        Pair(column, a, b)
+        for one, other in zip(*rows, strict=True)
+        for column, a, b in zip(difference.columns, one, other, strict=False)
+        if (not difference.differing or column in difference.differing) and not same_value(a, b)
+    ]
+
+
 def single(evidence: Evidence) -> bool:
     """Return whether both halves got one row with one value, such as a count."""
     difference = evidence.divergence.difference
@@ -429,10 +450,13 @@ def explained(evidence: Evidence, test: Callable[[Pair], bool]) -> bool:
 
     One cause explains a column as a whole; another column of the same rows can have another cause.
     """
-    columns: dict[str, list[Pair]] = {}
-    for pair in pairs(evidence):
-        columns.setdefault(pair.column, []).append(pair)
-    return any(all(map(test, group)) for group in columns.values())
+    for found in (pairs(evidence), in_place(evidence)):
+        columns: dict[str, list[Pair]] = {}
+        for pair in found:
+            columns.setdefault(pair.column, []).append(pair)
+        if any(all(map(test, group)) for group in columns.values()):
+            return True
+    return False
 
 
 def differ_in_numbers(evidence: Evidence) -> bool:

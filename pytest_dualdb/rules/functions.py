@@ -137,6 +137,7 @@ class FunctionOnSqlite(Rule):
         Specimen(["SELECT group_concat(name) FROM people"], _PEOPLE),
         Specimen(["SELECT id FROM people WHERE instr(name, 'd') > 0"], _PEOPLE),
         Specimen([("SELECT printf('%03d', ?) FROM people", (7,))], _PEOPLE),
+        Specimen(["SELECT format('%05d', id) FROM people"], _PEOPLE),
         Specimen(["UPDATE people SET name = iif(id > 1, 'many', 'one')"], _PEOPLE),
         Specimen(["SELECT total(id), hex(name) FROM people"], _PEOPLE),
     )
@@ -151,7 +152,9 @@ class FunctionOnSqlite(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        failure = sole_error(evidence, "postgres", "42883", "42601")
+        failure = sole_error(evidence, "postgres", "42883", "42601", "22023")
+        if said(failure, r"format\(\)"):  # which has other directives than SQLite's
+            return True
         if failure is not None and failure.sqlstate == "42601":  # a type's name to its parser
             return (
                 calls(evidence.sql("postgres"), "char")

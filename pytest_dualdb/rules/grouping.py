@@ -242,7 +242,7 @@ class LimitForm(Rule):
     What differs:
         LIMIT 10, 5 and a negative LIMIT (for "all") are SQLite's: PostgreSQL fails (42601 LIMIT #,# syntax is
         not supported, 2201W LIMIT must not be negative). OFFSET without LIMIT, LIMIT ALL and FETCH FIRST are
-        PostgreSQL's: syntax errors on SQLite.
+        PostgreSQL's: syntax errors on SQLite. So are NULL (no limit) and fractions, a datatype mismatch there.
 
     Why:
         None of them is in the other's grammar.
@@ -268,6 +268,7 @@ class LimitForm(Rule):
         Specimen(["SELECT id FROM sales ORDER BY id OFFSET 1"], _SALES),
         Specimen(["SELECT id FROM sales ORDER BY id FETCH FIRST 2 ROWS ONLY"], _SALES),
         Specimen(["SELECT id FROM sales ORDER BY id LIMIT ALL"], _SALES),
+        Specimen([("SELECT id FROM sales ORDER BY id LIMIT ?", (None,))], _SALES),
     )
     near_misses = (Specimen([("SELECT id FROM sales ORDER BY id LIMIT ? OFFSET ?", (2, 1))], _SALES),)
 
@@ -278,9 +279,11 @@ class LimitForm(Rule):
             r"LIMIT #,#|(LIMIT|OFFSET|row count) .*must not be negative|FETCH .* must not be negative",
         ):
             return True
+        text = bare(evidence.sql("sqlite"))
+        if said(sole_error(evidence, "sqlite"), "^datatype mismatch"):
+            return re.search(r"\b(LIMIT|OFFSET)\b", text, re.I) is not None
         if near(sole_error(evidence, "sqlite")) is None:
             return False
-        text = bare(evidence.sql("sqlite"))
         if re.search(
             r"\bLIMIT\s+ALL\b|\bFETCH\s+(FIRST|NEXT)\b|\bOFFSET\s+\S+\s+ROWS?\b|\bOFFSET\s+\S+\s+LIMIT\b",
             text,

@@ -67,6 +67,48 @@ class IndexOption(Rule):
         return has(evidence.sql("sqlite"), self._only)
 
 
+class IndexExpression(Rule):
+    """An expression as an index key without parentheses of its own.
+
+    What differs:
+        CREATE INDEX i ON t (n + 1) works on SQLite; PostgreSQL fails (42601, syntax error at or near "+").
+    Why:
+        PostgreSQL's grammar takes a column, a function call, or an expression in parentheses.
+    Instead:
+        A second pair of parentheses, which both take: ``CREATE INDEX size ON box ((width * height))``.
+    References:
+        https://www.sqlite.org/expridx.html
+        https://www.postgresql.org/docs/current/indexes-expressional.html
+    """
+
+    name = "index-expression"
+    title = "an expression in an index needs its own parentheses on PostgreSQL"
+    instead = "CREATE INDEX name ON table ((a + b))"
+    kinds = ERROR
+    specimens = (
+        Specimen(["CREATE INDEX size ON box (n + 1)"], schema="CREATE TABLE box (n INTEGER, name TEXT)"),
+        Specimen(
+            ["CREATE INDEX label ON box (name || '!')"], schema="CREATE TABLE box (n INTEGER, name TEXT)"
+        ),
+    )
+    near_misses = (
+        Specimen(
+            ["CREATE INDEX size ON box ((n + 1), lower(name))"],
+            schema="CREATE TABLE box (n INTEGER, name TEXT)",
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.raised("sqlite") is not None or not has(
+            evidence.sql("postgres"), r"^\s*CREATE\s+(UNIQUE\s+)?INDEX\b"
+        ):
+            return False
+        return (
+            re.fullmatch(r"[-+*/%|<>=]+|CASE|CAST|NOT|IN|IS", at(evidence.raised("postgres")) or "")
+            is not None
+        )
+
+
 class AlterTableForm(Rule):
     """A form of ALTER TABLE that SQLite does not have.
 

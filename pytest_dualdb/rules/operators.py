@@ -375,7 +375,8 @@ class OperatorSpelling(Rule):
 
     What differs:
         `==` and `IS`/`IS NOT` between values work on SQLite only (42883 operator does not exist: integer ==
-        integer; 42601 at or near the value). `::type`, `^` (power), `@`, `|/`, `!~` and `#` are
+        integer; 42601 at or near the value), and so does `a NOT NULL`. `::type`, `^` (power), `@`, `|/`, `!~`
+        and `#` are
         PostgreSQL's, and unrecognized tokens on SQLite.
 
     Why:
@@ -406,6 +407,8 @@ class OperatorSpelling(Rule):
         Specimen(["SELECT id FROM visits WHERE n IS NOT 4"], _VISITS),
         Specimen(["SELECT n::text FROM visits"], _VISITS),
         Specimen(["SELECT n ^ 2 FROM visits"], _VISITS),
+        Specimen(["SELECT n # 2 FROM visits"], _VISITS),
+        Specimen(["SELECT id FROM visits WHERE n NOT NULL"], _VISITS),
     )
     near_misses = (
         Specimen([("SELECT id, CAST(n AS TEXT) FROM visits WHERE n = ? AND n IS NOT NULL", (3,))], _VISITS),
@@ -422,12 +425,15 @@ class OperatorSpelling(Rule):
                 r"\bIS\s+(?:NOT\s+)?(?!NOT\b|NULL\b|TRUE\b|FALSE\b|UNKNOWN\b|DISTINCT\b|JSON\b|"
                 r"DOCUMENT\b|NORMALIZED\b|NF\w+\b)[\w'\"%:(?-]"
             )
-            return re.search(plain, text, re.I) is not None
+            postfix = r"(?<!\bIS)\s+NOT\s+NULL\b"
+            return re.search(plain, text, re.I) is not None or (
+                syntax.verb(text) not in syntax.DEFINES and re.search(postfix, text, re.I) is not None
+            )
         token = near(sole_error(evidence, "sqlite"))
         if token is None:
             return False
         text = bare(evidence.sql("sqlite"))
-        return (token == ":" and "::" in text) or token in ("^", "@", "/", "|/", "||/")
+        return (token == ":" and "::" in text) or token in ("^", "@", "/", "|/", "||/", "#")
 
 
 class ArraySyntax(Rule):

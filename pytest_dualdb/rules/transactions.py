@@ -202,6 +202,7 @@ class TransactionalDdl(Rule):
     )
     near_misses = (
         Specimen(["CREATE TABLE tag (name TEXT)", "COMMIT", "INSERT INTO tag VALUES ('a')", "COMMIT"]),
+        Specimen(["CREATE TABLE tag (name TEXT)", "SELECT name FROM tag", "COMMIT"]),
         Specimen(
             [
                 {"sqlite": "BEGIN"},

@@ -198,6 +198,13 @@ def test_order_by_a_random_key(db):
     assert db.scalar("SELECT max(id) FROM event") == max(keys)
 
 
+def test_order_by_the_random_function(db):
+    for number in range(12):
+        publish(db, f"kind{number}", {"n": number})
+    assert len(db.fetchall("SELECT kind FROM event ORDER BY random()")) == 12
+    assert db.scalar("SELECT kind FROM event ORDER BY random() LIMIT 1").startswith("kind")
+
+
 def test_keys_of_the_application_referred_to(db):
     first, second = publish(db, "parent", {}), publish(db, "parent", {})
     for parent in (first, second, first):
