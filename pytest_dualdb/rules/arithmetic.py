@@ -259,7 +259,8 @@ class CastToNumber(Rule):
             )
         if differ_in_numbers(evidence):
             return numbers_apart(evidence, lambda _, a, b: _whole(a) and 0 < abs(a - b) <= 1)
-        return not pairs(evidence) and self._chooses(evidence)
+        # what a library casts in its INSERTs does not explain which rows there are
+        return evidence.kind != "state" and not pairs(evidence) and self._chooses(evidence)
 
     def _chooses(self, evidence: Evidence) -> bool:
         """Return whether a number that was cut to an integer decides which rows there are."""

@@ -15,8 +15,8 @@ from pytest_dualdb.rules.facts import (
     is_number,
     missing_function,
     missing_operator,
-    observed_leaves,
     pairs,
+    renderings,
     said,
     sole_error,
     suspects,
@@ -312,16 +312,10 @@ class BooleanType(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "observed":
-            found = observed_leaves(evidence)
-            return bool(found) and all(
-                str(b).lower() in _NUMBER_OF and _NUMBER_OF[str(b).lower()] == str(a) for a, b in found
-            )
+            return "boolean" in renderings(evidence)
         return any(isinstance(p.postgres, bool) and is_number(p.sqlite) for p in pairs(evidence)) or bool(
             said_types(evidence, "int", "bool")
         )
-
-
-_NUMBER_OF = {"true": "1", "false": "0"}
 
 
 def said_types(evidence: Evidence, sqlite: str, postgres: str) -> bool:

@@ -14,7 +14,14 @@ from pytest_dualdb.rules.ddl import ERROR, at, has
 from pytest_dualdb.rules.facts import OTHER, said, values_at
 from pytest_dualdb.values import loose_key
 
-_VIOLATIONS = {"23505": "unique", "23514": "check", "23502": "null", "23503": "foreign", "23001": "foreign"}
+_VIOLATIONS = {
+    "23505": "unique",
+    "23P01": "unique",
+    "23514": "check",
+    "23502": "null",
+    "23503": "foreign",
+    "23001": "foreign",
+}
 _WORDS = {"UNIQUE": "unique", "CHECK": "check", "NOT NULL": "null", "FOREIGN KEY": "foreign"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS, Backend, Column, Failure, Statement
 from pytest_dualdb.rules.base import Evidence, text_of
 from pytest_dualdb.rules.messages import in_english
-from pytest_dualdb.values import same_value
+from pytest_dualdb.values import instant, same_value
 
 MAX_ROWS = 2_000
 """Rows of a table that are looked at for a value that explains a difference."""
@@ -374,6 +375,45 @@ def observed_leaves(evidence: Evidence) -> list[tuple[Any, Any]]:
     if evidence.kind != "observed":
         return []
     return [leaf for pair in pairs(evidence) for leaf in leaves(pair.sqlite, pair.postgres)]
+
+
+_RENDERED = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?|[\w.:+-]+"
+)
+_NUMBER_OF = {"true": "1", "false": "0"}
+
+
+def renderings(evidence: Evidence) -> frozenset[str]:
+    """Return as what observed values differ though they say the same: "number", "boolean", "time".
+
+    Looks into texts: a line of a CSV file holds 1.5 on one side and 1.50 on the other. Empty if anything
+    else differs, too.
+    """
+    found = set()
+    for left, right in observed_leaves(evidence):
+        texts = str(left), str(right)
+        sides = [_RENDERED.findall(text) for text in texts]
+        if len(sides[0]) != len(sides[1]) or _RENDERED.sub("", texts[0]) != _RENDERED.sub("", texts[1]):
+            return frozenset()
+        for one, other in zip(*sides, strict=True):
+            kind = "" if one == other else _rendering(one, other)
+            if kind is None:
+                return frozenset()
+            found.add(kind)
+    return frozenset(found - {""})
+
+
+def _rendering(left: str, right: str) -> str | None:
+    """Return what kind of value two different texts are both ways to write, None if they are not."""
+    if _NUMBER_OF.get(right.lower()) == left:
+        return "boolean"
+    if instant(left) is not None and instant(left) == instant(right):
+        return "time"
+    try:
+        same = math.isclose(float(left), float(right), rel_tol=1e-12)
+    except ValueError:
+        return None
+    return "number" if same else None
 
 
 def declared(evidence: Evidence, column: str, backend: Backend) -> list[Column]:
