@@ -411,9 +411,9 @@ class _Comparison:
     def _arranged_by_chance(
         self, first: Sequence[Row], second: Sequence[Row], arranged: syntax.Shape
     ) -> bool:
-        """Return whether the rows are sorted by values that depend on the run: keys made at random, durations."""
+        """Return whether the rows are sorted by what depends on the run: random(), keys made at random, durations."""
         for key in arranged.keys:
-            if key.name in self.equality.measured:
+            if key.random or key.name in self.equality.measured:
                 return True
             if key.column is not None and any(
                 key.column < min(len(a), len(b))
@@ -429,6 +429,9 @@ class _Comparison:
         more = unknown or right.rowcount > len(right.rows) or arranged.limited
         cut = more and left.fetched != "none" and right.fetched != "none"
         if cut and len(left.rows) == len(right.rows) and self._other_records(difference):
+            if any(key.random for key in arranged.keys):
+                self.equality.normalised.add("order-of-run")
+                return
             message = "other rows are first" + (
                 "" if arranged.ordered else "; the statement asks for no order"
             )
