@@ -181,7 +181,7 @@ class TransactionalDdl(Rule):
     name = "transactional-ddl"
     title = "DDL is final at once on SQLite, undone by a rollback on PostgreSQL"
     instead = "BEGIN before the DDL on SQLite, COMMIT after it on both"
-    kinds = frozenset({"error", "state", "rows"})
+    kinds = frozenset({"error", "state", "rows", "columns"})
     priority = 15
     specimens = (
         Specimen(["CREATE TABLE tag (name TEXT)", "ROLLBACK", "CREATE TABLE tag (name TEXT)", "COMMIT"]),
@@ -243,7 +243,7 @@ class TransactionalDdl(Rule):
             ) or said(sqlite, r"^(?:no such (?:table|column)|duplicate column name): ([\w.]+)")
             found = found or said(postgres, r'^(?:relation|column|table) "?([\w.]+)"?.* does not exist')
             return found is not None and self._undone(evidence, found[1].rpartition(".")[2].lower())
-        if evidence.kind == "rows":
+        if evidence.kind in ("rows", "columns"):
             return any(self._undone(evidence, name) for name in syntax.tables(evidence.text))
         named = evidence.divergence.table or ""
         return evidence.divergence.difference is None and self._undone(evidence, named)
