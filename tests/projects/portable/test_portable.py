@@ -287,3 +287,10 @@ def test_floats_and_dates(db):
     issued, seconds = db.fetchone("SELECT issued, seconds FROM invoice")
     assert str(issued) == "2024-02-29"
     assert seconds == 0.1 + 0.2
+
+
+def test_network_addresses(db):
+    kind = "TEXT" if db.backend == "sqlite" else "INET"
+    db.executescript(f"CREATE TABLE host (address {kind})")
+    db.execute("INSERT INTO host VALUES ('10.0.0.7'), ('10.0.0.0/8')")
+    db.connection.commit()
