@@ -77,6 +77,7 @@ class PinnedScheduling:
         self._sides: dict[Backend, Any] = {backend: make() for backend in BACKENDS}
         for backend, side in self._sides.items():
             side.numnodes = sum(_backend(spec) == backend for spec in specs)
+        self.config = self._sides["sqlite"].config  # pytest-rerunfailures looks for it here
         self._counts: dict[Backend, int] = {}
         self._collected = collected
 
