@@ -101,7 +101,7 @@ def test_shuffled_halves_are_joined(projects: Projects, workers: tuple[str, ...]
 def test_pytest_django_keeps_its_db_until_a_backend_is_chosen(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("PYTEST_ADDOPTS")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makepyfile("def test_it(): pass")
     result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(passed=1)
