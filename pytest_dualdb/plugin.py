@@ -97,7 +97,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Resolve the settings and be in place before a conftest imports the application."""
     settings = _resolve(early_config, early_config.known_args_namespace)
     owner = _owner_of_db(early_config.pluginmanager)
-    if owner is None:
+    if owner is None or (settings.chosen and owner[1] == "django" and not _has_django_settings(early_config)):
+        # of two fixtures the one that is registered later counts
         early_config.pluginmanager.register(Fixtures(), "dualdb-fixtures")
     elif settings.chosen:
         source = settings.sources["backend"]
@@ -170,6 +171,13 @@ def _owner_of_db(plugins: pytest.PytestPluginManager) -> tuple[str, str] | None:
                 if fixture is not None and (fixture.name or attribute) == "db":
                     return projects.get(id(plugin), name), name
     return None
+
+
+def _has_django_settings(early_config: pytest.Config) -> bool:
+    """Return whether pytest-django has a project to work for, by the ways its documentation names."""
+    name = "DJANGO_SETTINGS_MODULE"
+    given = getattr(early_config.known_args_namespace, "ds", None)
+    return bool(given or os.environ.get(name) or early_config.getini(name))
 
 
 class Fixtures:

@@ -98,11 +98,38 @@ def test_shuffled_halves_are_joined(projects: Projects, workers: tuple[str, ...]
     assert len(verdicts(done)) == 10
 
 
-def test_pytest_django_keeps_its_db_until_a_backend_is_chosen(
+@WORKERS
+def test_pytest_django_without_a_project_is_not_in_the_way(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    pytester.makepyfile("def test_it(db): assert db.scalar('SELECT 1') == 1")
+    result = pytester.runpytest_subprocess("--db=both", "-p", "no:randomly", *workers)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["1 pair: agrees*"])
+
+
+def test_pytest_django_keeps_its_db_for_its_project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    pytester.makepyfile("def test_it(): pass")
+    pytester.makeini("[pytest]\nDJANGO_SETTINGS_MODULE = settings_of_the_project")
+    pytester.makepyfile(
+        settings_of_the_project="""
+        DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+        """
+    )
+    pytester.syspathinsert()
+    pytester.makepyfile(
+        """
+        from django.db import connection
+
+        def test_it(db):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                assert cursor.fetchone() == (1,)
+        """
+    )
     result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(passed=1)
     result = pytester.runpytest_subprocess("--db=both")
