@@ -342,6 +342,7 @@ class Halves:
         try:
             phases = item.stash.setdefault(_PHASES, {})
             phase = _phase(report, call, half)
+            half.recorder.ending = half.recorder.ending or report.when == "call"
             if phases.get(report.when, ("passed",))[0] != "failed":  # as a subtest of this phase was
                 phases[report.when] = phase
             if report.when == "teardown":

@@ -205,7 +205,7 @@ class Recording:
     """Everything that one half did.
 
     ``state`` holds the tables that this half may have changed, and ``catalog`` the schema if it changed
-    that. ``template`` (the tables that have rows) and ``template_catalog`` are what each half starts with:
+    that. ``cleared`` names the tables that were emptied or dropped at the end: their state is the one before. ``template`` (the tables that have rows) and ``template_catalog`` are what each half starts with:
     the first recording of each worker has them. ``window`` is the half's start and end in seconds since
     the epoch. ``repeat`` marks the second run of a half on its backend. ``zone`` is the server's time zone, empty where there is no such thing.
     """
@@ -230,6 +230,7 @@ class Recording:
     reason: str = ""
     repeat: bool = False
     zone: str = ""
+    cleared: frozenset[str] = frozenset()
 
     @property
     def sql_seconds(self) -> float:
@@ -390,6 +391,7 @@ def _to_json(r: Recording) -> dict[str, Any]:
         "version": r.version,
         "marks": dict(r.marks),
         "leaks": list(r.leaks),
+        "cleared": sorted(r.cleared),
         "reason": r.reason,
         "repeat": r.repeat,
         "zone": r.zone,
@@ -418,6 +420,7 @@ def _recording_from_json(d: Mapping[str, Any]) -> Recording:
         version=d["version"],
         marks=d["marks"],
         leaks=tuple(d["leaks"]),
+        cleared=frozenset(d.get("cleared", ())),
         reason=d["reason"],
         repeat=d["repeat"],
         zone=d["zone"],

@@ -43,6 +43,8 @@ class State:
                     for backend, state in zip(BACKENDS, (left, right), strict=True)
                 )
             if left is None or right is None:
+                if name in self._cleared():
+                    continue  # seen before its end on one side alone, where DDL is not held back by a transaction
                 present = right if left is None else left
                 if present is not None and (
                     present.rows or present.count > 0 or name not in self._expected()
@@ -51,6 +53,9 @@ class State:
                     yield self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
                 continue
             yield from self._table_state(name, left, right)
+
+    def _cleared(self) -> frozenset[str]:
+        return self.recordings["sqlite"].cleared | self.recordings["postgres"].cleared
 
     def _referred_first(self, names: Set[str]) -> list[str]:
         """Return the names of tables with those before them that they refer to: keys are learnt where they are made."""
@@ -177,6 +182,8 @@ class State:
         self, table: str, severity: Severity, message: str, difference: Difference | None
     ) -> Divergence:
         writers = {backend: self._writer(backend, table) for backend in BACKENDS}
+        if table in self._cleared():
+            message += ", before the test cleared it"
         note: Literal["", "cut-short"] = "cut-short" if table in self._missed else ""
         return Divergence(
             "state", severity, message, writers["sqlite"], writers["postgres"], table, self._position,
@@ -185,8 +192,12 @@ class State:
 
     def _writer(self, backend: Backend, table: str) -> Statement | None:
         """Return the last statement of the half that wrote the table, as far as its text tells."""
+        recording = self.recordings[backend]
         found = (
-            s for s in reversed(self.recordings[backend].statements) if table in syntax.written_tables(s.sql)
+            s
+            for s in reversed(recording.statements)
+            if table in syntax.written_tables(s.sql)
+            and not (table in recording.cleared and syntax.verb(s.sql) in ("DELETE", "TRUNCATE", "DROP"))
         )
         return next(found, None)
 

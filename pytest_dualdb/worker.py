@@ -22,6 +22,7 @@ from pytest_dualdb.config import Settings
 from pytest_dualdb.database import Database
 from pytest_dualdb.dialect import ScriptError, split_script
 from pytest_dualdb.further import Further, Wanted
+from pytest_dualdb.glances import Glances
 from pytest_dualdb.kept import MOST, Shelf, name_of
 from pytest_dualdb.recorder import Recorder, activate, current, database_error
 from pytest_dualdb.recording import Backend as Name
@@ -289,6 +290,7 @@ class Half:
         self._found: dict[str, Any] = {}
         self._children = _children()
         self._further: list[Further] = []
+        self._glances = Glances(self.recorder, backend)
         for shared in worker.shared:
             if shared.backend.name == backend.name:
                 self._use(shared)
@@ -344,12 +346,14 @@ class Half:
         own = statements if not self._further else tuple(s for s in statements if not s.database)
         end = self.backend.end_half(own, hold=self._worker.settings.keep != "never")
         state, leaks = self._end_further(statements)
+        end, cleared = self._glances.completed(end, statements)
         self._found = {
             "statements": statements,
             "bypasses": bypasses,
             "observed": tuple(self.recorder.observed),
             "state": {**end.state, **state},
             "catalog": end.catalog,
+            "cleared": cleared,
             "leaks": tuple(dict.fromkeys([*working, *end.leaks, *leaks])),
             "window": (self.recorder.started, time.time()),
             "version": self.backend.version,

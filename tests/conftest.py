@@ -39,8 +39,14 @@ for name in (
     "PYTEST_THEME",
 ):
     os.environ.pop(name, None)
-# these change every run where they are installed: for the tests in test_other_plugins.py alone
-os.environ["PYTEST_ADDOPTS"] = "-p no:randomly -p no:django"
+
+
+@pytest.fixture(autouse=True)
+def plain_inner_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep out of inner runs what changes every run where it is installed, but for test_other_plugins.py."""
+    if "pytester" in request.fixturenames:
+        request.getfixturevalue("pytester")  # it takes the variable away
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly -p no:django")
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,13 @@ class Backend(Protocol):
     def contents(self) -> Mapping[str, TableState]:
         """Return what all tables hold now."""
 
+    def look(self) -> tuple[Mapping[str, TableState], Catalog]:
+        """Return what the tables hold and their schema, while the half goes on: what is committed by now.
+
+        Tables with many rows in the template are left out. Nothing is waited for: what can't be read at once
+        raises the driver's error.
+        """
+
     def expect_any_change(self) -> None:
         """Take note that another process may have written: the half's statements don't tell what changed."""
 

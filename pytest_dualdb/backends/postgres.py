@@ -59,6 +59,8 @@ _PATIENCE = "3s"
 """How long the application's own connections wait for a lock of the test's: with `rollback` that never ends."""
 _RESTART = 10.0
 """Seconds that a server may take to start again after a crash."""
+_GLANCE = 100
+"""Milliseconds to wait for a lock of the test's while it goes on."""
 _SETTLE = 0.5
 """Seconds to wait for backends that are on their way out before they are ended."""
 
@@ -567,6 +569,17 @@ class PostgresBackend:
 
     def contents(self) -> Mapping[str, TableState]:
         return self._read_all(self._qualified())
+
+    def look(self) -> tuple[Mapping[str, TableState], Catalog]:
+        large = self._base.large if self._base is not None else {}
+        left_out = {self._base.names[oid] for oid in large} if self._base is not None else set()
+        with self._connected().cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {_GLANCE}")
+            try:
+                names = [name for name in self._qualified(cursor) if name not in left_out]
+                return self._read_all(names, cursor), read_catalog(cursor)
+            finally:
+                cursor.execute("SET lock_timeout = 0")
 
     def expect_any_change(self) -> None:
         self._scripted = True

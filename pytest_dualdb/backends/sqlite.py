@@ -296,6 +296,16 @@ class SQLiteBackend:
     def contents(self) -> Mapping[str, TableState]:
         return {name.lower(): self._read(name) for name in self.tables()}
 
+    def look(self) -> tuple[Mapping[str, TableState], Catalog]:
+        connection = _native(self.path, timeout=0)  # the half may go on in another thread
+        try:
+            cursor = connection.cursor()
+            names = [row[0] for row in cursor.execute(_USER_TABLES).fetchall()]
+            state = {name.lower(): self._read(name, cursor) for name in names if not self._is_large(name)}
+            return state, read_catalog(connection)
+        finally:
+            connection.close()
+
     def expect_any_change(self) -> None:
         self._scripted = True
 

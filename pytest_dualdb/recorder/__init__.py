@@ -40,6 +40,9 @@ _TRANSPARENT = frozenset({"aiosqlite", "asyncpg", "psycopg", "contextlib", "asyn
 
 _SPAWN = "greenlet_spawn"
 """The function of SQLAlchemy that runs synchronous code in a greenlet, and awaits what that asks for."""
+_DROPS = frozenset({"DROP T"})
+_CLEARS = frozenset({"DROP T", "DELETE", "TRUNCA"})
+"""How statements begin that take what the test has stored out of sight."""
 _SHORTEST_PASSED = 12
 """Characters that an argument must have to count as (part of) a statement: a table's name is none."""
 
@@ -194,6 +197,10 @@ class Recorder:
         self.further: dict[str, str] = {}
         """The names of the application's further databases in the record, by what `own` is for the first."""
         self.entries: list[Entry] = []
+        self.ending = False
+        """Whether the test's own part is over and its fixtures clean up."""
+        self.before_clearing: Callable[[], None] = lambda: None
+        """Is called before a statement that drops a table, or empties one while fixtures clean up."""
         self.bypasses: list[Entry] = []
         self.observed: list[tuple[str, Any]] = []
         self.paused = 0
@@ -226,6 +233,8 @@ class Recorder:
         number = self._connections.setdefault(id(connection), len(self._connections))
         entry = Entry(kind, sql, copied(params), place or where or self._sites.find(sql), number, lane)
         if driver == self.backend and database == self.own:
+            if sql.lstrip()[:6].upper() in (_CLEARS if self.ending else _DROPS):
+                self.before_clearing()
             self.entries.append(entry)
         elif driver == self.backend and database in self.further:
             entry.database = self.further[database]
