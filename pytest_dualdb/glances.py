@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pytest_dualdb import syntax
 from pytest_dualdb.backends import Backend, HalfEnd
@@ -29,6 +30,9 @@ class Glances:
         self._catalog = Catalog()
         self._at_end: frozenset[str] = frozenset()
         recorder.before_clearing = self._look
+        recorder.before_rollback = self._look_through
+        self.undone: dict[str, TableState] = {}
+        """What a connection had written when a fixture rolled it back."""
 
     def _look(self) -> None:
         entries = self._recorder.entries
@@ -47,6 +51,32 @@ class Glances:
         self._catalog = Catalog({**self._catalog.tables, **catalog.tables})
         if self._recorder.ending:
             self._at_end = frozenset(states)
+
+    def _look_through(self, connection: Any, number: int) -> None:
+        wrote: set[str] = set()
+        for entry in reversed(self._recorder.entries):
+            if entry.connection != number:
+                continue
+            if entry.kind in ("commit", "rollback"):
+                break
+            if _stores(entry) and entry.error is None:
+                wrote |= syntax.written_tables(entry.sql)
+        if not wrote:
+            return
+        tables = self._backend.template_catalog().tables
+        # a foreign key's action carries a change further
+        wrote |= {
+            name
+            for name, table in tables.items()
+            if any(key.table.lower() in wrote for key in table.foreign_keys)
+        }
+        self._recorder.paused += 1
+        try:
+            self.undone.update(self._backend.look_through(connection, wrote))
+        except Exception:  # the transaction ends now whatever it is in
+            return
+        finally:
+            self._recorder.paused -= 1
 
     def completed(self, end: HalfEnd, statements: Sequence[Statement]) -> tuple[HalfEnd, frozenset[str]]:
         """Return the end of the half with what was there before the clean-up, and the tables of which that is so."""

@@ -205,9 +205,11 @@ class Recording:
     """Everything that one half did.
 
     ``state`` holds the tables that this half may have changed, and ``catalog`` the schema if it changed
-    that. ``cleared`` names the tables that were emptied or dropped at the end: their state is the one before. ``template`` (the tables that have rows) and ``template_catalog`` are what each half starts with:
-    the first recording of each worker has them. ``window`` is the half's start and end in seconds since
-    the epoch. ``repeat`` marks the second run of a half on its backend. ``zone`` is the server's time zone, empty where there is no such thing.
+    that. ``cleared`` names the tables that were emptied or dropped at the end: their state is the one before.
+    ``undone`` holds the tables that a fixture rolled back after the test, as they were then. ``template`` (the
+    tables that have rows) and ``template_catalog`` are what each half starts with: the first recording of each
+    worker has them. ``window`` is the half's start and end in seconds since the epoch. ``repeat`` marks the
+    second run of a half on its backend. ``zone`` is the server's time zone, empty where there is no such thing.
     """
 
     test: str
@@ -231,6 +233,7 @@ class Recording:
     repeat: bool = False
     zone: str = ""
     cleared: frozenset[str] = frozenset()
+    undone: Mapping[str, TableState] = field(default_factory=dict)
 
     @property
     def sql_seconds(self) -> float:
@@ -392,6 +395,7 @@ def _to_json(r: Recording) -> dict[str, Any]:
         "marks": dict(r.marks),
         "leaks": list(r.leaks),
         "cleared": sorted(r.cleared),
+        "undone": state_to_json(r.undone),
         "reason": r.reason,
         "repeat": r.repeat,
         "zone": r.zone,
@@ -421,6 +425,7 @@ def _recording_from_json(d: Mapping[str, Any]) -> Recording:
         marks=d["marks"],
         leaks=tuple(d["leaks"]),
         cleared=frozenset(d.get("cleared", ())),
+        undone=state_from_json(d.get("undone", {})),
         reason=d["reason"],
         repeat=d["repeat"],
         zone=d["zone"],

@@ -53,6 +53,10 @@ class State:
                     yield self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
                 continue
             yield from self._table_state(name, left, right)
+        undone = [self.recordings[backend].undone for backend in BACKENDS]
+        for name in self._referred_first(undone[0].keys() & undone[1].keys()):
+            for divergence in self._table_state(name, undone[0][name], undone[1][name]):
+                yield replace(divergence, message=f"{divergence.message}, before the test rolled it back")
 
     def _cleared(self) -> frozenset[str]:
         return self.recordings["sqlite"].cleared | self.recordings["postgres"].cleared

@@ -354,6 +354,7 @@ class Half:
             "state": {**end.state, **state},
             "catalog": end.catalog,
             "cleared": cleared,
+            "undone": self._glances.undone,
             "leaks": tuple(dict.fromkeys([*working, *end.leaks, *leaks])),
             "window": (self.recorder.started, time.time()),
             "version": self.backend.version,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -118,6 +118,9 @@ class Backend(Protocol):
         Tables with many rows in the template are left out. Nothing is waited for: what can't be read at once
         raises the driver's error.
         """
+
+    def look_through(self, connection: Any, tables: Collection[str]) -> Mapping[str, TableState]:
+        """Return what the tables hold for a recorded connection in its transaction; none for a driver of another kind."""
 
     def expect_any_change(self) -> None:
         """Take note that another process may have written: the half's statements don't tell what changed."""

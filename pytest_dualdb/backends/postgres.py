@@ -13,7 +13,7 @@ import importlib.util
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -580,6 +580,15 @@ class PostgresBackend:
                 return self._read_all(names, cursor), read_catalog(cursor)
             finally:
                 cursor.execute("SET lock_timeout = 0")
+
+    def look_through(self, connection: Any, tables: Collection[str]) -> Mapping[str, TableState]:
+        if self.isolation == "rollback" or not isinstance(connection, ext.connection):
+            return {}
+        if connection.get_transaction_status() != ext.TRANSACTION_STATUS_INTRANS:
+            return {}
+        with ext.cursor(connection) as cursor:
+            names = [name for name in self._qualified(cursor) if _plain_name(name) in tables]
+            return self._read_all([name for name in names if not self._is_large(name)], cursor)
 
     def expect_any_change(self) -> None:
         self._scripted = True

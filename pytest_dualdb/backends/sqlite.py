@@ -8,7 +8,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +305,14 @@ class SQLiteBackend:
             return state, read_catalog(connection)
         finally:
             connection.close()
+
+    def look_through(self, connection: Any, tables: Collection[str]) -> Mapping[str, TableState]:
+        if self.isolation == "rollback" or not connection.in_transaction:
+            return {}
+        cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
+        cursor.row_factory = None
+        names = [row[0] for row in cursor.execute(_USER_TABLES).fetchall() if row[0].lower() in tables]
+        return {name.lower(): self._read(name, cursor) for name in names if not self._is_large(name)}
 
     def expect_any_change(self) -> None:
         self._scripted = True

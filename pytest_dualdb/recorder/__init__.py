@@ -201,6 +201,8 @@ class Recorder:
         """Whether the test's own part is over and its fixtures clean up."""
         self.before_clearing: Callable[[], None] = lambda: None
         """Is called before a statement that drops a table, or empties one while fixtures clean up."""
+        self.before_rollback: Callable[[Any, int], None] = lambda connection, number: None
+        """Is called with the connection and its number before a rollback while fixtures clean up."""
         self.bypasses: list[Entry] = []
         self.observed: list[tuple[str, Any]] = []
         self.paused = 0
@@ -233,7 +235,10 @@ class Recorder:
         number = self._connections.setdefault(id(connection), len(self._connections))
         entry = Entry(kind, sql, copied(params), place or where or self._sites.find(sql), number, lane)
         if driver == self.backend and database == self.own:
-            if sql.lstrip()[:6].upper() in (_CLEARS if self.ending else _DROPS):
+            if kind == "rollback":
+                if self.ending:
+                    self.before_rollback(connection, number)
+            elif sql.lstrip()[:6].upper() in (_CLEARS if self.ending else _DROPS):
                 self.before_clearing()
             self.entries.append(entry)
         elif driver == self.backend and database in self.further:

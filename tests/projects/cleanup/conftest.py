@@ -41,3 +41,23 @@ def connection(db):
     cursor.execute("DELETE FROM note")
     connection.commit()
     connection.close()
+
+
+@pytest.fixture
+def undone(db):
+    made = db.engine()
+    outer = made.connect()
+    transaction = outer.begin()
+    with Session(outer) as session:
+        yield session
+    transaction.rollback()
+    outer.close()
+    made.dispose()
+
+
+@pytest.fixture
+def unsaved(db):
+    connection = db.connect()
+    yield connection
+    connection.rollback()
+    connection.close()

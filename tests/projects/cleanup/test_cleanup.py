@@ -1,5 +1,7 @@
 """What the tests stored differs, and every result that they see is equal."""
 
+import contextlib
+
 from conftest import Author, Book
 from sqlalchemy import text
 
@@ -49,3 +51,24 @@ def test_rebuilt_by_copying(db):
     ):
         db.execute(statement)
     db.connection.commit()
+
+
+def test_rolled_back(undone):
+    undone.execute(text("INSERT INTO note VALUES (2, 'second', 0.004)"))
+    undone.commit()
+
+
+def test_rolled_back_and_equal(undone):
+    undone.execute(text("INSERT INTO note VALUES (2, 'second', 0.25)"))
+    undone.commit()
+
+
+def test_rolled_back_by_the_driver(unsaved):
+    unsaved.cursor().execute("INSERT INTO note VALUES (2, 'second', 0.004)")
+
+
+def test_rolled_back_on_one_side_before(unsaved):
+    cursor = unsaved.cursor()
+    cursor.execute("INSERT INTO note VALUES (2, 'second', 0.25)")
+    with contextlib.suppress(Exception):
+        cursor.execute("INSERT INTO note VALUES (2, 'twice', 0.25)")

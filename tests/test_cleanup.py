@@ -1,0 +1,41 @@
+"""What a test stored counts also where its fixtures drop, empty or roll it back afterwards."""
+
+from __future__ import annotations
+
+import pytest
+from projects import Projects
+from test_plugin import WORKERS
+
+STORED = {
+    "test_dropped": ("book", "foreign-keys-not-enforced"),
+    "test_emptied": ("note", "numeric-scale"),
+    "test_rolled_back": ("note", "numeric-scale"),
+    "test_rolled_back_by_the_driver": ("note", "numeric-scale"),
+}
+
+
+@WORKERS
+def test_what_was_stored_is_compared(projects: Projects, workers: tuple[str, ...]) -> None:
+    done = projects.run("cleanup", "--db=both", *workers)
+    found = {
+        test["id"].rpartition("::")[2]: {
+            (d["kind"], d["table"], d["rule"], d["severity"]) for d in test["divergences"]
+        }
+        for test in done.report["tests"]
+        if any(d["severity"] != "low" for d in test["divergences"])
+    }
+    error = found.pop("test_rolled_back_on_one_side_before", set())
+    assert error <= {("error", None, "exception-class", "medium")}
+    assert found == {name: {("state", table, rule, "high")} for name, (table, rule) in STORED.items()}, (
+        done.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [("test_dropped", "before the test cleared it"), ("test_rolled_back", "before the test rolled it back")],
+)
+def test_the_message_says_when(projects: Projects, test: str, words: str) -> None:
+    done = projects.run("cleanup", "--db=both")
+    (divergence,) = done.test(test)["divergences"]
+    assert divergence["message"].endswith(words)
