@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import gc
 import io
+import pickle
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ import psycopg2.extras
 import pytest
 from halves import QUERY, statements
 
+from pytest_dualdb.recorder import Description
 from pytest_dualdb.recorder import psycopg2 as postgres_recorder
 from pytest_dualdb.recorder import sqlite3 as sqlite_recorder
 from pytest_dualdb.worker import Half
@@ -46,7 +49,9 @@ def outcome(call: Callable[[Any], Any], connect: Any) -> Any:
 def described(value: Any) -> Any:
     """Return the value with its types, where connections and cursors count by what they inherit."""
     if isinstance(value, list | tuple):
-        return type(value).__name__, [described(item) for item in value]
+        # a description takes note of being read: pickled and copied it is a plain tuple
+        own = tuple if type(value) is Description else type(value)
+        return own.__name__, [described(item) for item in value]
     if isinstance(value, dict):
         return type(value).__name__, [(key, described(item)) for key, item in value.items()]
     if isinstance(value, sqlite3.Row):
@@ -880,3 +885,10 @@ def test_what_is_wrapped_for_the_driver_is_recorded_as_the_value(postgres: Half)
     connection.close()
     found = [statement.params for statement in postgres.recorder.statements()]
     assert found == [(b"a", {"b": 1}), {"one": b"c"}, [(b"d",), (2,)]]
+
+
+def test_a_copied_description_is_the_drivers(sqlite: Half) -> None:
+    cursor = sqlite.database.connection.execute("SELECT 1 AS a")
+    for copied in (pickle.loads(pickle.dumps(cursor.description)), copy.deepcopy(cursor.description)):
+        assert type(copied) is tuple
+        assert copied == cursor.description

@@ -170,6 +170,9 @@ class Description(tuple[Any, ...]):
         self._note()
         return super().__getitem__(index)
 
+    def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[tuple[Any, ...]]]:
+        return tuple, (tuple(self),)  # a copy is the driver's
+
     def _note(self) -> None:
         if self._entry is not None:
             self._entry.note("description")
