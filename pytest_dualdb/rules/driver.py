@@ -518,6 +518,17 @@ class ExceptionClass(Rule):
             self._same_place(one, other) and other.error is not None for one in own for other in others
         )
 
+    def advice(self, evidence: Evidence) -> str:
+        classes = []
+        for backend in BACKENDS:
+            failure = evidence.raised(backend)
+            if failure is None or not failure.dbapi:
+                return self.instead
+            driver, _, rest = failure.name.partition(".")
+            # asyncpg's classes are of its own
+            classes.append(f"{driver}.{failure.dbapi if driver != 'asyncpg' else rest.rpartition('.')[2]}")
+        return f"except ({', '.join(classes)})"
+
     def _same_place(self, one: Statement, other: Statement) -> bool:
         return one.site == other.site and one.kind == other.kind
 
