@@ -21,7 +21,7 @@ FAIL_ON = ("critical", "high", "medium", "low", "never")
 ISOLATIONS = ("reset", "clone", "rollback")
 KEEP = ("never", "failed", "all")
 LISTEN = ("auto", "socket", "tcp")
-BACKENDS = ("sqlite", "postgres")
+BACKENDS: tuple[Backend, Backend] = ("sqlite", "postgres")
 
 
 class SettingError(ValueError):

@@ -14,9 +14,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_dualdb.recording import BACKENDS, Backend
+from pytest_dualdb.config import BACKENDS
+
+if TYPE_CHECKING:
+    from pytest_dualdb.recording import Backend
 
 _VARIABLE = "DUALDB_WORKER"
 _BACKEND = "DUALDB_PINNED"

@@ -247,6 +247,3 @@ def _nothing_sent(sqlite: Recording, postgres: Recording, silent: Recording) -> 
         where = f" at {site}" if site is not None else ""
         text += f", {len(silent.bypasses)} went to {'SQLite' if silent.backend == 'postgres' else 'PostgreSQL'}{where}"
     return text
-
-
-__all__ = ["BACKENDS", "Session"]

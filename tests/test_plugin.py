@@ -203,7 +203,19 @@ def test_a_run_without_db_imports_no_driver_and_starts_nothing(pytester: pytest.
     pytester.makepyfile("def test_it(): pass")
     found = loaded(pytester.runpytest_subprocess())
     assert not {name for name in found if not name.startswith("pytest_dualdb")}
-    large = {"recorder", "worker", "session", "report", "server", "compare", "rules", "database", "dialect"}
+    large = {
+        "recording",
+        "encoding",
+        "recorder",
+        "worker",
+        "session",
+        "report",
+        "server",
+        "compare",
+        "rules",
+        "database",
+        "dialect",
+    }
     assert not {name for name in found if name.split(".")[1:2] and name.split(".")[1] in large}
     # a choice means that the application's own `from sqlite3 import connect` must be reached: nothing else
     found = loaded(pytester.runpytest_subprocess("--db=both", "--db-postgres=postgresql://127.0.0.1:1/none"))
@@ -225,7 +237,8 @@ def test_collect_only_starts_nothing(pytester: pytest.Pytester) -> None:
 def test_a_sqlite_run_needs_no_postgres_driver(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(REPORTER)
     pytester.makepyfile("def test_it(db):\n    assert db.scalar('SELECT 1') == 1")
-    result = pytester.runpytest_subprocess()
+    # without a choice the fixture db is that of pytest-django, where it is installed
+    result = pytester.runpytest_subprocess("-p", "no:django")
     result.assert_outcomes(passed=1)
     assert not {name for name in loaded(result) if name.startswith(("psycopg2", "sqlglot"))}
 

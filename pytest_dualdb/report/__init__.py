@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_dualdb.compare import SEVERITIES, Divergence, Severity
-from pytest_dualdb.recording import BACKENDS, Backend, Recording, Site, Statement
+from pytest_dualdb.recording import BACKENDS, Backend, Recording, Site
 from pytest_dualdb.report.formats import FORMATS
 from pytest_dualdb.rules import UNEXPLAINED, Diagnosis, Rule, all_rules
 
@@ -350,11 +350,6 @@ def renderer(path: Path) -> Callable[[Report], str]:
         )
     render: Callable[[Report], str] = importlib.import_module(f"{__name__}.{name}").render
     return render
-
-
-def statement_of(divergence: Divergence) -> Statement | None:
-    """Return the statement to show for a divergence."""
-    return divergence.site_statement
 
 
 # A column of that name is no password: unquoted, a value counts only where "=" stands without spaces, and
