@@ -13,8 +13,8 @@ import importlib.util
 import itertools
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,13 @@ from pytest_dualdb.backends import (
     restore,
     table_state,
 )
-from pytest_dualdb.encoding import CHUNK_ROWS
+from pytest_dualdb.backends.reading import TABLES, Reader, plain_name, read_catalog, stream
 from pytest_dualdb.recorder import optional
 from pytest_dualdb.recorder import psycopg2 as recorded
 from pytest_dualdb.recording import (
     Backend,
     Catalog,
-    Column,
-    ForeignKey,
-    Index,
     Statement,
-    Table,
     TableState,
 )
 from pytest_dualdb.server import Server, ServerError
@@ -119,7 +115,7 @@ class PostgresBackend:
         self._settings: list[str] = []
         self._roles: set[str] = set()
         self._resets = 0
-        self._readers: dict[str, _Reader] = {}
+        self._readers: dict[str, Reader] = {}
         before = recorded.owns
         recorded.owns = lambda name: name == self.own or before(name)
         if isolation == "rollback":
@@ -587,7 +583,7 @@ class PostgresBackend:
         if connection.get_transaction_status() != ext.TRANSACTION_STATUS_INTRANS:
             return {}
         with ext.cursor(connection) as cursor:
-            names = [name for name in self._qualified(cursor) if _plain_name(name) in tables]
+            names = [name for name in self._qualified(cursor) if plain_name(name) in tables]
             return self._read_all([name for name in names if not self._is_large(name)], cursor)
 
     def expect_any_change(self) -> None:
@@ -692,7 +688,7 @@ class PostgresBackend:
 
     def tables(self) -> list[str]:
         with self._connected().cursor() as cursor:
-            cursor.execute(_TABLES)
+            cursor.execute(TABLES)
             return [
                 name if schema == "public" else f"{schema}.{name}" for schema, name, _ in cursor.fetchall()
             ]
@@ -700,7 +696,7 @@ class PostgresBackend:
     def _qualified(self, cursor: Any = None) -> list[str]:
         """Return the tables with their schemas, spelled as `restore.Base` has them."""
         with contextlib.nullcontext(cursor) if cursor is not None else self._connected().cursor() as reader:
-            reader.execute(_TABLES)
+            reader.execute(TABLES)
             return [name for _, _, name in reader.fetchall()]
 
     def template_state(self) -> Mapping[str, TableState]:
@@ -715,8 +711,8 @@ class PostgresBackend:
         for table in tables if given is None else ():
             told = self._read_large(table) if self._is_large(table) else None
             if told is not None:
-                found[_plain_name(table)] = told
-        tables = [table for table in tables if _plain_name(table) not in found]
+                found[plain_name(table)] = told
+        tables = [table for table in tables if plain_name(table) not in found]
         if not tables:
             return found
         with contextlib.nullcontext(given) if given is not None else self._connected().cursor() as cursor:
@@ -732,39 +728,20 @@ class PostgresBackend:
             for number, values in cursor:
                 rows[number].append(readers[number].row(values, cursor))
             return found | {
-                _plain_name(table): table_state(
+                plain_name(table): table_state(
                     reader.columns,
-                    own if len(own) <= MAX_STATE_ROWS else self._stream(cursor, table, reader),
+                    own if len(own) <= MAX_STATE_ROWS else stream(cursor, table, reader),
                 )
                 for table, reader, own in zip(tables, readers, rows, strict=True)
             }
 
-    def _stream(self, cursor: Any, table: str, reader: _Reader) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a large table, which neither the client nor the server holds as a whole."""
-        alone = cursor.connection.get_transaction_status() == ext.TRANSACTION_STATUS_IDLE
-        if alone:
-            cursor.execute("BEGIN")
-        cursor.execute(
-            f"DECLARE dualdb_rows NO SCROLL CURSOR FOR SELECT ARRAY[{', '.join(reader.values)}]::text[] FROM {table}"
-        )
-        while True:
-            cursor.execute(f"FETCH {CHUNK_ROWS} FROM dualdb_rows")
-            fetched = cursor.fetchall()
-            if not fetched:
-                break
-            for (values,) in fetched:
-                yield reader.row(values, cursor)
-        cursor.execute("CLOSE dualdb_rows")
-        if alone:
-            cursor.execute("COMMIT")
-
     def _is_large(self, table: str) -> bool:
-        state = self._state.get(_plain_name(table))
+        state = self._state.get(plain_name(table))
         return state is not None and state.count > MAX_STATE_ROWS
 
     def _read_large(self, table: str) -> TableState | None:
         """Read what changed in a table that is large in the template; None if that can't be told."""
-        template, base = self._state[_plain_name(table)], self._base
+        template, base = self._state[plain_name(table)], self._base
         if base is None:
             return None
         with self._connected().cursor() as cursor:
@@ -781,7 +758,7 @@ class PostgresBackend:
             rows = [reader.row(row, cursor) for row in only_now(before, now)]
         return changed_state(template.columns, rows, template.count - len(before) + len(now))
 
-    def _reader(self, cursor: Any, table: str) -> _Reader:
+    def _reader(self, cursor: Any, table: str) -> Reader:
         """Return how to read a table; kept for the tables of the template."""
         reader = self._readers.get(table)
         if reader is None:
@@ -790,7 +767,7 @@ class PostgresBackend:
                 " AND NOT attisdropped ORDER BY attnum",
                 (table,),
             )
-            reader = _Reader.of(cursor.fetchall())
+            reader = Reader.of(cursor.fetchall())
             if self._base is not None and table in self._base.names.values():
                 self._readers[table] = reader
         return reader
@@ -904,129 +881,9 @@ def _lock_key(database: str) -> int:
     return int(_run_of(database), 16) - (1 << 31)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """How the columns of one table are read as text: the expressions, and psycopg2's casts of the text."""
-
-    columns: tuple[str, ...]
-    values: tuple[str, ...]
-    casts: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, columns: Sequence[tuple[str, int]]) -> _Reader:
-        # a cast to text would spell booleans out, drop the padding of CHAR(n) and write the mask of each
-        # address: format() does not
-        values = tuple(
-            f"CASE WHEN {quoted(name)} IS NOT NULL THEN format('%s', {quoted(name)}) END"
-            if oid in (_BOOLEAN, _CHAR, _INET)
-            else f"{quoted(name)}::text"
-            for name, oid in columns
-        )
-        return cls(
-            tuple(name for name, _ in columns), values, tuple(ext.string_types.get(oid) for _, oid in columns)
-        )
-
-    def row(self, values: Sequence[str | None], cursor: Any) -> tuple[Any, ...]:
-        """Return a row as psycopg2 gives it."""
-        return tuple(
-            value if cast is None or value is None else cast(value, cursor)
-            for value, cast in zip(values, self.casts, strict=True)
-        )
-
-
-_BOOLEAN, _CHAR, _INET = 16, 1042, 869
-
-
-def _plain_name(table: str) -> str:
-    return table.replace('"', "").removeprefix("public.").lower()
-
-
 def _rollback(connection: Any) -> None:
     ext.connection.rollback(connection)
 
 
 def _really_closed(connection: Any) -> bool:
     return bool(ext.connection.closed.__get__(connection))
-
-
-_SYSTEM = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"
-_TABLES = (
-    "SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    f" WHERE c.relkind IN ('r', 'p') AND {_SYSTEM} ORDER BY 1, 2"
-)
-_COLUMNS = f"""
-SELECT n.nspname, c.relname, a.attname, upper(format_type(a.atttypid, a.atttypmod)), NOT a.attnotnull,
-       pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid), '') LIKE 'nextval(%',
-       co.collname
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-  LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-  LEFT JOIN pg_collation co ON co.oid = a.attcollation AND co.collname <> 'default'
- WHERE c.relkind IN ('r', 'p') AND {_SYSTEM} ORDER BY 1, 2, a.attnum"""
-_CONSTRAINTS = f"""
-SELECT n.nspname, c.relname, k.contype, f.relname, k.confdeltype, k.confupdtype, k.condeferrable,
-       pg_get_constraintdef(k.oid),
-       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, i)
-             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.i),
-       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(n, i)
-             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.i)
-  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_class f ON f.oid = k.confrelid
- WHERE k.contype IN ('p', 'u', 'f', 'c') AND {_SYSTEM} ORDER BY k.oid"""
-_INDEXES = f"""
-SELECT n.nspname, c.relname, x.relname, i.indisunique, i.indpred IS NOT NULL,
-       ARRAY(SELECT coalesce(a.attname::text, '<expression>') FROM unnest(i.indkey::int2[]) WITH ORDINALITY u(n, o)
-             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.n AND u.n > 0
-             WHERE u.o <= i.indnkeyatts ORDER BY u.o)
-  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
-  JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE {_SYSTEM} AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u'))
- ORDER BY 1, 2, 3"""
-_TRIGGERS = f"""
-SELECT n.nspname, c.relname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND {_SYSTEM} ORDER BY t.oid"""
-_ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
-
-
-def read_catalog(cursor: Any) -> Catalog:
-    """Return the schema of the cursor's database."""
-    columns: dict[str, list[Column]] = {}
-    names: dict[str, str] = {}
-
-    def key(schema: str, table: str) -> str:
-        return table.lower() if schema == "public" else f"{schema}.{table}".lower()
-
-    cursor.execute(_COLUMNS)
-    for schema, table, *column in cursor.fetchall():
-        names[key(schema, table)] = table
-        columns.setdefault(key(schema, table), []).append(Column(*column))
-    found: dict[str, dict[str, list[Any]]] = {
-        name: {"p": [], "u": [], "f": [], "c": [], "index": [], "trigger": []} for name in columns
-    }
-    cursor.execute(_CONSTRAINTS)
-    for schema, table, kind, other, delete, update, deferrable, text, own, referenced in cursor.fetchall():
-        made: Any = tuple(own)
-        if kind == "f":
-            made = ForeignKey(
-                tuple(own), other, tuple(referenced), _ACTIONS[delete], _ACTIONS[update], deferrable
-            )
-        elif kind == "c":
-            made = text
-        found[key(schema, table)][kind].append(made)
-    cursor.execute(_INDEXES)
-    for schema, table, name, unique, partial, over in cursor.fetchall():
-        if key(schema, table) in found:
-            found[key(schema, table)]["index"].append(Index(name, tuple(over), unique, partial))
-    cursor.execute(_TRIGGERS)
-    for schema, table, text in cursor.fetchall():
-        found[key(schema, table)]["trigger"].append(text)
-    return Catalog(
-        {
-            name: Table(
-                names[name], tuple(own), next(iter(found[name]["p"]), ()), tuple(found[name]["u"]),
-                tuple(found[name]["index"]), tuple(found[name]["f"]), tuple(found[name]["c"]),
-                tuple(found[name]["trigger"]),
-            )
-            for name, own in columns.items()
-        }
-    )  # fmt: skip
