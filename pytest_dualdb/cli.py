@@ -80,15 +80,20 @@ def _parser() -> argparse.ArgumentParser:
             help="where PostgreSQL comes from (default: DUALDB_POSTGRES, else dualdb_postgres in pytest's"
             " configuration file, else auto)",
         )  # fmt: skip
-        one.add_argument("--json", action="store_true", help="print JSON")
+        one.add_argument("--json", action="store_true", help="print JSON instead")
     checking.add_argument(
         "--sqlite", metavar="PATH", type=Path,
         help="your application's SQLite file, which is only read, or a folder to work in",
     )  # fmt: skip
-    for option, default in (("--rows", benchmark.ROWS), ("--repeat", benchmark.REPEAT)):
-        bench.add_argument(option, type=_count, default=default, metavar="N", help="default: %(default)s")
+    for option, default, text in (
+        ("--rows", benchmark.ROWS, "rows to write and read in each round"),
+        ("--repeat", benchmark.REPEAT, "rounds, of which the median counts"),
+    ):
+        bench.add_argument(
+            option, type=_count, default=default, metavar="N", help=f"{text} (default: %(default)s)"
+        )
     compare = command("compare", _compare, "join the JSON reports of a SQLite run and a PostgreSQL run")
-    compare.add_argument("reports", nargs=2, type=Path, metavar="REPORT.json", help="of --db-report=...")
+    compare.add_argument("reports", nargs=2, type=Path, metavar="REPORT.json", help="the two files, of pytest --db=... --db-report=..., in any order")
     compare.add_argument(
         "--report", action="append", default=[], type=Path, metavar="PATH",
         help="write the parity report to this file, in the format of its ending; repeatable",
@@ -100,16 +105,16 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     compare.add_argument("-v", "--verbose", action="count", default=0, help="show details of every issue")
     explain = command("explain", _explain, "list the rules, or say what one means and what to write instead")
-    explain.add_argument("rule", nargs="?", metavar="RULE", help="such as like-case")
+    explain.add_argument("rule", nargs="?", metavar="RULE", help="such as like-case; without one, all are listed")
     explain.add_argument(
-        "--pages", type=Path, metavar="FOLDER", help="write the whole catalogue as Markdown there"
+        "--pages", type=Path, metavar="FOLDER", help="write the whole catalogue there, as Markdown"
     )
     opening = command("open", _open, "look into the PostgreSQL databases that a run of pytest --db-keep kept")
     opening.add_argument(
-        "file", type=Path, metavar="FILE", help="such as .pytest_dualdb/.../postgres.cluster"
+        "file", type=Path, metavar="FILE", help="the file that the run named, such as .pytest_dualdb/.../postgres.cluster"
     )
     opening.add_argument(
-        "database", nargs="?", default="", metavar="DATABASE", help="default: psql lists them"
+        "database", nargs="?", default="", metavar="DATABASE", help="the database that the run named; without one, psql lists them all"
     )
     return parser
 

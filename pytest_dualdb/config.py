@@ -47,29 +47,30 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("backend", "sqlite", "run each test that asks for db on this database, or on both",
+    Setting("backend", "sqlite", "the databases to run tests that ask for db on: sqlite, postgres or both",
             "--db", "sqlite|postgres|both", "DUALDB_BACKEND", ("sqlite", "postgres", "both")),
-    Setting("postgres", "auto", "where PostgreSQL comes from: auto, embedded, system, docker or a URL",
+    Setting("postgres", "auto", "where PostgreSQL comes from: auto, embedded, system, system:16, docker or postgresql://...",
             "--db-postgres", "auto|embedded|system|docker|URL", "DUALDB_POSTGRES"),
-    Setting("isolation", "reset", "how a half gets a fresh database: reset what changed, clone the template, or roll back",
+    Setting("isolation", "reset", "how each test gets a fresh database: reset undoes what the last one changed, clone copies the template,"
+            " rollback undoes one transaction",
             "--db-isolation", "reset|clone|rollback", "DUALDB_ISOLATION", ISOLATIONS),
-    Setting("keep", "never", "keep the databases of failed halves, or of all, and say how to open them",
+    Setting("keep", "never", "keep the databases of tests that failed, or of all, and say how to open them",
             "--db-keep", "|".join(KEEP), choices=KEEP),
-    Setting("fail_on", "high", "fail the run on an issue of this severity or above",
+    Setting("fail_on", "high", "fail the run on an issue of this severity or above: critical, high, medium, low, never",
             "--db-fail-on", "|".join(FAIL_ON), "DUALDB_FAIL_ON", FAIL_ON),
-    Setting("report", (), "write the parity report to this file (.json, .md); repeatable",
+    Setting("report", (), "write the parity report to this file, .json or .md; repeatable",
             "--db-report", "PATH", kind="paths"),
-    Setting("schema", (), "SQL files for the template database; {backend} is replaced", kind="lines"),
-    Setting("env", (), "NAME=template or NAME[backend]=template lines: the application's environment in each half",
+    Setting("schema", (), "SQL files for the database, one a line; {backend} becomes sqlite or postgres", kind="lines"),
+    Setting("env", (), "the application's environment, one a line: NAME=template or NAME[postgres]=template, such as DATABASE_URL={url}",
             kind="lines"),
-    Setting("redirect", (), "SQLite paths that open the test's database instead", kind="lines"),
-    Setting("repeat", "false", "run each half twice: what differs between two runs on one database is no divergence",
+    Setting("redirect", (), "SQLite files whose paths the application has built in, one a line: to open one opens the test's database", kind="lines"),
+    Setting("repeat", "false", "run each test twice on each database: what differs between two runs on one is no difference between the two",
             "--db-repeat", kind="truth"),
-    Setting("listen", "auto", "how a started server is reached: auto, socket or tcp", choices=LISTEN),
+    Setting("listen", "auto", "how a started server listens: auto, socket or tcp", choices=LISTEN),
     Setting("locale", "", "collation of the PostgreSQL databases, such as en_US.UTF-8"),
-    Setting("ignore", (), "columns that are not compared", kind="lines"),
-    Setting("pin_workers", "false", "with --db=both -n 2 or more, let each worker serve one backend only, for"
-            " applications that are bound to their database when they are imported", kind="truth"),
+    Setting("ignore", (), "columns that are not compared, one a line", kind="lines"),
+    Setting("pin_workers", "false", "with --db=both -n 2 or more, each worker serves one database only: for"
+            " applications that are bound to theirs when they are imported", kind="truth"),
 )  # fmt: skip
 
 

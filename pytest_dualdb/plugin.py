@@ -51,7 +51,7 @@ _WIDER = (
     "db is fresh for each test. For a fixture that lasts longer, make a database that lasts as long in conftest.py:"
     ' app_db = pytest_dualdb.database_fixture(scope="module", schema=..., env=...), and ask for that one.'
 )
-_BOUND = "if the application opens its database when it is imported, set dualdb_pin_workers = true and run with -n 2"
+_BOUND = "if it is bound at import, set dualdb_pin_workers = true and run with -n 2"
 
 # ------------------------------------------------------------------------------------------------- options
 
@@ -79,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                 setting.option,
                 dest=setting.ini,
                 **how,
-                help=f"{setting.help} (default: {setting.default or 'none'})",
+                help=f"{setting.help} (default: {setting.default})" if setting.default else setting.help,
             )
         except (ValueError, argparse.ArgumentError) as error:
             raise pytest.UsageError(
@@ -587,7 +587,7 @@ class Controller:
         return f"dualdb: {self.settings.backend} ({sources['backend']}){pinned}"
 
     def pytest_report_collectionfinish(self) -> str | None:
-        if not self.settings.chosen or not self.halves.server.started:
+        if not self.settings.chosen or not self.halves.server.started or self.config.get_verbosity() < 0:
             return None
         return f"dualdb: {self._databases()}"
 
