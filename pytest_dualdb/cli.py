@@ -93,7 +93,13 @@ def _parser() -> argparse.ArgumentParser:
             option, type=_count, default=default, metavar="N", help=f"{text} (default: %(default)s)"
         )
     compare = command("compare", _compare, "join the JSON reports of a SQLite run and a PostgreSQL run")
-    compare.add_argument("reports", nargs=2, type=Path, metavar="REPORT.json", help="the two files, of pytest --db=... --db-report=..., in any order")
+    compare.add_argument(
+        "reports",
+        nargs=2,
+        type=Path,
+        metavar="REPORT.json",
+        help="the two files, of pytest --db=... --db-report=..., in any order",
+    )
     compare.add_argument(
         "--report", action="append", default=[], type=Path, metavar="PATH",
         help="write the parity report to this file, in the format of its ending; repeatable",
@@ -105,16 +111,25 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     compare.add_argument("-v", "--verbose", action="count", default=0, help="show details of every issue")
     explain = command("explain", _explain, "list the rules, or say what one means and what to write instead")
-    explain.add_argument("rule", nargs="?", metavar="RULE", help="such as like-case; without one, all are listed")
+    explain.add_argument(
+        "rule", nargs="?", metavar="RULE", help="such as like-case; without one, all are listed"
+    )
     explain.add_argument(
         "--pages", type=Path, metavar="FOLDER", help="write the whole catalogue there, as Markdown"
     )
     opening = command("open", _open, "look into the PostgreSQL databases that a run of pytest --db-keep kept")
     opening.add_argument(
-        "file", type=Path, metavar="FILE", help="the file that the run named, such as .pytest_dualdb/.../postgres.cluster"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="the file that the run named, such as .pytest_dualdb/.../postgres.cluster",
     )
     opening.add_argument(
-        "database", nargs="?", default="", metavar="DATABASE", help="the database that the run named; without one, psql lists them all"
+        "database",
+        nargs="?",
+        default="",
+        metavar="DATABASE",
+        help="the database that the run named; without one, psql lists them all",
     )
     return parser
 

@@ -47,7 +47,7 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("backend", "sqlite", "the databases to run tests that ask for db on: sqlite, postgres or both",
+    Setting("backend", "sqlite", "run each test that asks for db on sqlite, on postgres or on both",
             "--db", "sqlite|postgres|both", "DUALDB_BACKEND", ("sqlite", "postgres", "both")),
     Setting("postgres", "auto", "where PostgreSQL comes from: auto, embedded, system, system:16, docker or postgresql://...",
             "--db-postgres", "auto|embedded|system|docker|URL", "DUALDB_POSTGRES"),

@@ -51,7 +51,7 @@ _WIDER = (
     "db is fresh for each test. For a fixture that lasts longer, make a database that lasts as long in conftest.py:"
     ' app_db = pytest_dualdb.database_fixture(scope="module", schema=..., env=...), and ask for that one.'
 )
-_BOUND = "if it is bound at import, set dualdb_pin_workers = true and run with -n 2"
+_BOUND = "if that is bound at import, set dualdb_pin_workers = true and run with -n 2"
 
 # ------------------------------------------------------------------------------------------------- options
 

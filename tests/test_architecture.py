@@ -19,7 +19,7 @@ LAYERS = [
         syntax dialect divergence marks distribution
         recorder align rows collection
         backends state
-        database kept compare
+        database glances kept compare
         rules further repeats
         report worker
         session check hookspecs

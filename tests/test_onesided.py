@@ -50,7 +50,9 @@ def test_an_application_bound_at_import_is_told_what_to_do(
     assert run.status == 1
     assert run.test("test_one")["verdict"] == "not-comparable"
     text = " ".join(run.output.split())
-    assert "0 statements reached PostgreSQL, 1 went to SQLite at app.py:11; if it is bound at import" in text
+    assert (
+        "0 statements reached PostgreSQL, 1 went to SQLite at app.py:11; if that is bound at import" in text
+    )
     assert "dualdb_pin_workers = true and run with -n 2" in text
     assert "2 pairs: 2 not comparable statements: sqlite 1, postgres 0" in text
 

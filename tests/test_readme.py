@@ -66,6 +66,117 @@ READERS_OWN = {
     },
 }
 
+_STORE = """
+    import os, sqlite3, psycopg2
+    def opened(url):
+        connect = sqlite3.connect if url.startswith("sqlite") else psycopg2.connect
+        return connect(url.removeprefix("sqlite:///"))
+"""
+
+# The same for the other page, with the arguments of pytest, and how many tests are pairs that agree.
+READERS_OF_USAGE: dict[str, tuple[dict[str, str], tuple[str, ...], int]] = {
+    "What is known of a test": ({}, (), 1),
+    "Classes of unittest": ({}, (), 1),
+    "Portable SQL": ({}, (), 1),
+    "More to compare": ({}, (), 1),
+    "Hooks": (
+        {
+            "test_prices.py": """
+                def test_hooks(db):
+                    db.execute("INSERT INTO prices (sku, cents) VALUES ('a', 1)")
+                    weight = 1.0 if db.backend == "sqlite" else 1.0001
+                    db.fetchall("SELECT sku, CAST(? AS DOUBLE PRECISION) AS weight FROM prices", (weight,))
+            """
+        },
+        (), 1,
+    ),
+    "An application that is bound when it is imported": (
+        {
+            "myapp.py": _STORE + """
+    connection = opened(os.environ["DATABASE_URL"])
+    def answer():
+        cursor = connection.cursor()
+        cursor.execute("SELECT 42 AS answer")
+        return cursor.fetchone()
+            """,
+            "test_bound.py": """
+                from myapp import answer
+                def test_bound(db):
+                    assert answer() == (42,)
+            """,
+        },
+        ("-n2",), 1,
+    ),
+    "Several databases": (
+        {
+            "reporting.sqlite.sql": "CREATE TABLE orders (id INTEGER PRIMARY KEY)",
+            "reporting.postgres.sql": "CREATE TABLE orders (id INTEGER PRIMARY KEY)",
+            "test_both.py": """
+                import os
+                def test_both(db, reporting_db):
+                    assert os.environ["REPORTING_URL"] == reporting_db.url
+                    reporting_db.execute("INSERT INTO orders (id) VALUES (1)")
+                    assert reporting_db.scalar("SELECT count(*) FROM orders") == 1
+            """,
+        },
+        (), 1,
+    ),
+    "A database for a whole module": (
+        {
+            "myapp.py": _STORE + """
+    def start_application():
+        return opened(os.environ["DATABASE_URL"]).cursor()
+            """,
+            "test_shared.py": """
+                def test_first(application):
+                    application.execute("CREATE TABLE seen (id INTEGER)")
+                    application.execute("INSERT INTO seen VALUES (1)")
+                    application.connection.commit()
+                def test_second(application):
+                    application.execute("SELECT id FROM seen")
+                    assert application.fetchall() == [(1,)]
+            """,
+        },
+        (), 2,
+    ),
+    "The application's environment": (
+        {
+            "test_environment.py": """
+                import os
+                def test_environment(db):
+                    found = {name: os.environ.get(name) for name in ("DATABASE_URL", "DB_ENGINE", "PGPORT")}
+                    kind, port = ("sqlite3", False) if db.backend == "sqlite" else ("postgresql", True)
+                    assert found["DB_ENGINE"] == f"django.db.backends.{kind}"
+                    assert bool(found["PGPORT"]) == port
+                    assert found["DATABASE_URL"].startswith(f"{kind.rstrip('3')}+a")
+                    assert db.scalar("SELECT 1") == 1
+            """
+        },
+        (), 1,
+    ),
+    "Async applications": (
+        {
+            "pytest.ini": "[pytest]\ndualdb_env = DATABASE_URL={async_url}\n",
+            "myapp.py": """
+                from sqlalchemy import text
+                class create_app:
+                    def __init__(self, engine):
+                        self.engine = engine
+                    async def answer(self):
+                        async with self.engine.connect() as connection:
+                            return (await connection.execute(text("SELECT 42 AS answer"))).scalar()
+            """,
+            "test_async.py": """
+                import pytest
+                @pytest.mark.asyncio
+                async def test_answer(app):
+                    assert await app.answer() == 42
+            """,
+        },
+        ("-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function"), 1,
+    ),
+}  # fmt: skip
+
 
 def section(text: str, title: str) -> str:
     """Return what stands below a heading, up to the next one."""
@@ -80,13 +191,15 @@ def snippets(text: str) -> dict[str, str]:
     return dict(blocks)
 
 
-def run(folder: Path, files: dict[str, str], projects: Projects) -> dict[str, Any]:
+def run(
+    folder: Path, files: dict[str, str], projects: Projects, arguments: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Run pytest on files, which must pass; return the JSON report."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(textwrap.dedent(content), encoding="utf-8")
-    return pytest_run(folder, projects, "--db=both", env={"PYTHONPATH": str(folder)}, failing=0)
+    return pytest_run(folder, projects, "--db=both", *arguments, env={"PYTHONPATH": str(folder)}, failing=0)
 
 
 def pytest_run(
@@ -125,10 +238,23 @@ def test_set_up(title: str, tmp_path: Path, projects: Projects) -> None:
     assert [issue["rule"] for issue in report["issues"]] == ["like-case"]
 
 
-@pytest.mark.parametrize("title", ["Portable SQL", "More to compare"])
+@pytest.mark.parametrize("title", READERS_OF_USAGE)
 def test_usage(title: str, tmp_path: Path, projects: Projects) -> None:
-    report = run(tmp_path, snippets(section(USAGE, title)), projects)
-    assert report["totals"]["agree"] == report["totals"]["pairs"] == 1
+    own, arguments, agree = READERS_OF_USAGE[title]
+    report = run(tmp_path, {**own, **snippets(section(USAGE, title))}, projects, arguments)
+    assert report["totals"]["agree"] == agree
+    assert report["totals"]["disagree"] == 0
+
+
+def test_every_snippet_of_python_is_run() -> None:
+    sections = [
+        part.partition("\n")[0] for part in re.split(r"^##+ ", USAGE, flags=re.MULTILINE) if snippets(part)
+    ]
+    assert sorted(sections) == sorted(READERS_OF_USAGE)
+    sections = [
+        part.partition("\n")[0] for part in re.split(r"^##+ ", README, flags=re.MULTILINE) if snippets(part)
+    ]
+    assert sorted({*sections} - {"Continuous integration"}) == sorted(READERS_OWN)
 
 
 def test_example_finds_what_its_table_says(projects: Projects) -> None:

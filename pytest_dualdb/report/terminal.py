@@ -367,7 +367,9 @@ class _Summary:
                     self._add((blank, ""), (cut(clean(test), self.width - len(blank)), "light"))
                 continue
             tail = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
-            self._wrapped(head, f"{clean(tests[0])}{tail}" + (f" ({why})" if why else ""), most=MAX_WRAPPED + 1)
+            self._wrapped(
+                head, f"{clean(tests[0])}{tail}" + (f" ({why})" if why else ""), most=MAX_WRAPPED + 1
+            )
         rest = sum(len(tests) for _, tests in groups[len(shown) :])
         if rest:
             self._add((blank, ""), (f"and {rest} more; -v shows all", ""))
