@@ -126,7 +126,10 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column as its database describes it. ``type`` is the declared type, upper case."""
+    """One column as its database describes it. ``type`` is the declared type, upper case.
+
+    ``computed`` says that its values come from an expression over the row (GENERATED ALWAYS AS).
+    """
 
     name: str
     type: str
@@ -134,6 +137,7 @@ class Column:
     default: str | None = None
     generated_key: bool = False
     collation: str | None = None
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +335,8 @@ def catalog_to_json(catalog: Catalog) -> list[Any]:
         {
             "name": t.name,
             "columns": [
-                [c.name, c.type, c.nullable, c.default, c.generated_key, c.collation] for c in t.columns
+                [c.name, c.type, c.nullable, c.default, c.generated_key, c.collation, c.computed]
+                for c in t.columns
             ],
             "primary_key": list(t.primary_key),
             "uniques": [list(unique) for unique in t.uniques],

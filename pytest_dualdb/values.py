@@ -100,6 +100,35 @@ def same_value(left: Any, right: Any) -> bool:
     return _same_across(left, right) or _same_across(right, left)
 
 
+_INTERVAL_PART = re.compile(
+    r"\s*([-+]?)(?:(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?"
+    r"|(\d+(?:\.\d+)?)\s*(weeks?|days?|hours?|min(?:ute)?s?|sec(?:ond)?s?)),?(?=\s|$)",
+    re.I,
+)
+_INTERVAL_UNITS = {"we": 604_800, "da": 86_400, "ho": 3_600, "mi": 60, "se": 1}
+_MAX_INTERVAL = 64
+
+
+def _interval(text: str) -> datetime.timedelta | None:
+    """Read ``1 day 02:30:00``, as PostgreSQL takes and Python writes intervals; None for any other text."""
+    if not 0 < len(text) <= _MAX_INTERVAL:
+        return None
+    seconds, end = Decimal(0), 0
+    while end < len(text):
+        part = _INTERVAL_PART.match(text, end)
+        if part is None:
+            return None
+        sign, hours, minutes, rest, count, unit = part.groups()
+        size = (
+            Decimal(count) * _INTERVAL_UNITS[unit[:2].lower()]
+            if unit
+            else int(hours) * 3600 + int(minutes) * 60 + Decimal(rest or 0)
+        )
+        seconds += -size if sign == "-" else size
+        end = part.end()
+    return datetime.timedelta(microseconds=int(seconds * 1_000_000))
+
+
 def _same_across(text: Any, other: Any) -> bool:
     """Return whether ``text`` is how SQLite stores the value that ``other`` is."""
     if isinstance(text, list | tuple) and isinstance(other, list | tuple):
@@ -120,7 +149,7 @@ def _same_across(text: Any, other: Any) -> bool:
     if isinstance(other, datetime.timedelta):
         # SQLAlchemy and others keep an interval as the moment that long after the epoch
         moment = instant(text)
-        return moment is not None and moment - _EPOCH == other
+        return (moment - _EPOCH if moment is not None else _interval(text)) == other
     if isinstance(other, uuid.UUID):
         return text.replace("-", "").lower() == other.hex
     if isinstance(other, dict | list):

@@ -229,6 +229,23 @@ def test_an_interval_as_sqlalchemy_keeps_it() -> None:
     assert loose_key("1970-01-01 00:00:01") == loose_key(datetime.timedelta(seconds=1))
 
 
+@pytest.mark.parametrize(
+    ("text", "interval"),
+    [
+        ("1 day", datetime.timedelta(days=1)),
+        ("1 day 02:30", datetime.timedelta(days=1, hours=2, minutes=30)),
+        ("-1 days, 1:00:00.5", datetime.timedelta(days=-1, hours=1, milliseconds=500)),
+        ("90 minutes", datetime.timedelta(minutes=90)),
+        ("-00:00:01", datetime.timedelta(seconds=-1)),
+        (str(datetime.timedelta(weeks=3, seconds=7)), datetime.timedelta(weeks=3, seconds=7)),
+    ],
+)
+def test_an_interval_as_it_is_written(text: str, interval: datetime.timedelta) -> None:
+    assert same_value(text, interval)
+    assert not same_value(text, interval + datetime.timedelta(microseconds=1))
+    assert not same_value(text + " x", interval)
+
+
 def sent(sql: str, params: Any, rows: list[Any] | None = None, line: int = 1, thread: int = 0) -> Statement:
     columns = None if rows is None else tuple("ab"[: len(rows[0])])
     return Statement(

@@ -134,6 +134,10 @@ def failure(sqlstate: str, routine: str, message: str) -> Failure:
     [
         ("42P01", "parserOpenTable", "la relation « item » n'existe pas", 'relation "item" does not exist'),
         ("42P01", "parserOpenTable", "no existe la relación «item»", 'relation "item" does not exist'),
+        ("42P01", "errorMissingRTE", 'invalid reference to FROM-clause entry for table "a"',
+         'invalid reference to FROM-clause entry for table "a"'),
+        ("42P01", "errorMissingRTE", "fehlender Eintrag in FROM-Klausel für Tabelle »a«",
+         'missing FROM-clause entry for table "a"'),
         ("42703", "errorMissingColumn", "列\"t.n\"は存在しません", 'column "t.n" does not exist'),
         ("42703", "errorMissingColumn", "Spalte t.n existiert nicht", 'column "t.n" does not exist'),
         ("42601", "scanner_yyerror", "FEHLER:  Syntaxfehler bei »OR«", 'syntax error at or near "OR"'),

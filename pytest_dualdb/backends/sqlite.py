@@ -552,11 +552,15 @@ def _table(
 ) -> Table:
     columns = []
     key: list[tuple[int, str]] = []
-    rows = connection.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
+    # table_info leaves out computed columns; the hidden ones of virtual tables (1) are none of the user's
+    rows = [r for r in connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall() if r[6] != 1]
     sole_key = sum(1 for row in rows if row[5]) == 1
-    for _, column, declared, not_null, default, position in rows:
+    for _, column, told, not_null, default, position, hidden in rows:
+        declared = re.sub(r"\s*GENERATED ALWAYS$", "", told, flags=re.I)
         generated = bool(position) and sole_key and declared.upper() == "INTEGER"
-        columns.append(Column(column, declared.upper(), not (not_null or generated), default, generated))
+        nullable = not (not_null or generated)
+        computed = hidden > 1
+        columns.append(Column(column, declared.upper(), nullable, default, generated, computed=computed))
         if position:
             key.append((position, column))
     uniques, indexes = [], []

@@ -259,6 +259,64 @@ class UniquePerRow(Rule):
         return False
 
 
+class NamedCursor(Rule):
+    """A server-side cursor whose transaction has ended.
+
+    What differs:
+        Fetching on after a commit fails on PostgreSQL (34000, ``named cursor isn't valid anymore``), and in
+        autocommit mode such a cursor is refused from the start. sqlite3's cursors go on.
+    Why:
+        A named cursor is declared inside a transaction and ends with it, unless it is declared WITH HOLD.
+        sqlite3 has no cursors on a server.
+    Instead:
+        Commit after the last row, fetch all rows first, write over a second connection, or
+        ``connection.cursor("name", withhold=True)``. Reading in portions needs no cursor:
+        ``SELECT id FROM item WHERE id > 100 ORDER BY id LIMIT 50``.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#sqlite3.Cursor.fetchmany
+        https://www.psycopg.org/docs/usage.html#server-side-cursors
+        https://www.postgresql.org/docs/current/sql-declare.html
+    """
+
+    name = "named-cursor"
+    title = "a named cursor ends with its transaction on PostgreSQL"
+    instead = "commit after the last row, or withhold=True"
+    kinds = ERROR
+    priority = 10
+    specimens = (
+        Specimen([lambda db: _fetch_over_commit(db)], _TWO),
+        Specimen([lambda db: _fetch_over_commit(db, autocommit=True)], _TWO),
+    )
+    near_misses = (Specimen([lambda db: _fetch_over_commit(db, withhold=True)], _TWO),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        failure = evidence.raised("postgres")
+        if failure is None:
+            return False
+        if failure.sqlstate == "34000":
+            return True
+        return (
+            said(
+                failure,
+                "named cursor isn't valid|can't use a named cursor outside|DECLARE CURSOR can only be used in",
+            )
+            is not None
+        )
+
+
+def _fetch_over_commit(db: Any, *, autocommit: bool = False, withhold: bool = False) -> None:
+    connection = db.connection
+    if db.backend == "postgres":
+        connection.autocommit = autocommit
+        cursor = connection.cursor("items", withhold=withhold)
+    else:
+        cursor = connection.cursor()
+    cursor.execute("SELECT id FROM item ORDER BY id")
+    cursor.fetchone()
+    connection.commit()
+    cursor.fetchone()
+
+
 class OutsideTransactionBlock(Rule):
     """A statement that must not be inside a transaction.
 

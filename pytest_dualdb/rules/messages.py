@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pytest_dualdb.recording import Failure
 
 _QUOTED = re.compile(r"»(.*?)«|«[\s\xa0]?(.*?)[\s\xa0]?»|„(.*?)[“”]|“(.*?)”|\"(.*?)\"")
-_ENGLISH = re.compile(r"(?<![\w-])(not|must|cannot|does|is|of|at|by|violates|exists)(?![\w-])")
+_ENGLISH = re.compile(r"(?<![\w-])(not|must|cannot|does|is|of|at|by|for|violates|exists)(?![\w-])")
 """Words that English messages have outside of quotation marks, and those of other languages have not."""
 # in some languages a name stands among letters without a space, so only ASCII ends it
 _TYPE = re.compile(
@@ -82,6 +82,7 @@ _SENTENCES: Mapping[tuple[str, str], str] = {
     ("42883", "ParseFuncOrColumn"): "function {calls[0]} does not exist",
     ("42883", "get_sort_group_operators"): "could not identify an equality operator for type {types[0]}",
     ("42883", "op_error"): "operator does not exist: {operations[0]}",
+    ("42P01", "errorMissingRTE"): 'missing FROM-clause entry for table "{quoted[0]}"',
     ("42P01", ""): 'relation "{names[0]}" does not exist',
     ("42P07", ""): 'relation "{quoted[0]}" already exists',
     ("42P10", "transformDistinctClause"): (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from pytest_dualdb import syntax
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
-from pytest_dualdb.rules.facts import bare, said, sole_error
+from pytest_dualdb.rules.facts import bare, near, said, sole_error
 
 ERRORS = frozenset({"error", "outcome"})
 _BOOKS = (
@@ -99,6 +100,46 @@ class CommaJoin(Rule):
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "postgres", "42P01", "42P10")
         return said(failure, "invalid reference to FROM-clause entry") is not None
+
+
+class ChainedComparison(Rule):
+    """Two comparisons in a row, such as 1 < n < 3.
+
+    What differs:
+        PostgreSQL fails (42601, syntax error at or near the second comparison). SQLite compares the truth of
+        the first, 0 or 1, with the last value: 1 < n < 3 is true for every n.
+
+    Why:
+        Comparisons have no order among themselves on PostgreSQL; SQLite reads them from left to right.
+
+    Instead:
+        Two conditions:
+
+            SELECT id FROM book WHERE 1 < id AND id < 3
+
+    References:
+        https://www.sqlite.org/lang_expr.html#operators_and_parse_affecting_attributes
+        https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-PRECEDENCE
+    """
+
+    name = "chained-comparison"
+    title = "two comparisons in a row, which PostgreSQL refuses"
+    instead = "two conditions: 1 < n AND n < 3"
+    kinds = ERRORS
+    specimens = (
+        Specimen(["SELECT id FROM book WHERE 1 < id < 3"], _BOOKS),
+        Specimen([("SELECT id FROM book WHERE id = author_id = ?", (1,))], _BOOKS),
+    )
+    near_misses = (Specimen(["SELECT id FROM book WHERE 1 < id AND id < 3 ORDER BY id"], _BOOKS),)
+
+    def matches(self, evidence: Evidence) -> bool:
+        from sqlglot import expressions as exp
+
+        compares = (exp.LT, exp.LTE, exp.GT, exp.GTE, exp.EQ, exp.NEQ)
+        if near(sole_error(evidence, "postgres", "42601")) not in ("<", "<=", ">", ">=", "=", "<>", "!="):
+            return False
+        trees = syntax.parse(evidence.sql("sqlite") or evidence.text, "sqlite")
+        return any(isinstance(node.this, compares) for tree in trees for node in tree.find_all(*compares))
 
 
 class RecursiveQuery(Rule):

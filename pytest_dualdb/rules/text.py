@@ -682,6 +682,7 @@ class NumberAsText(Rule):
     specimens = (
         Specimen(["SELECT 'x' || rate FROM rates"], _SCHEMA),
         Specimen(["SELECT CAST(active AS TEXT) FROM rates"], _SCHEMA),
+        Specimen(["SELECT 'is' || active FROM rates"], _SCHEMA),
         Specimen([("INSERT INTO people VALUES (?, ?)", (1, True)), "COMMIT"], _PEOPLE),
     )
     near_misses = (Specimen(["SELECT 'x' || id, CAST(id AS TEXT) FROM rates"], _SCHEMA),)
@@ -707,7 +708,7 @@ def _same_reading(left: Any, right: Any) -> bool:
         return False
 
     def normal(text: str) -> str:
-        words = re.sub(r"\btrue", "1", re.sub(r"\bfalse", "0", text.lower()))
+        words = text.lower().replace("true", "1").replace("false", "0")
         return _NUMBER.sub(lambda m: f"{float(m[0]):.12g}", words)
 
     return left != right and normal(left) == normal(right)

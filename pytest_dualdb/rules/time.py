@@ -484,6 +484,12 @@ class SessionTimeZone(Rule):
 # ------------------------------------------------------------------------------------------- Python's types
 
 
+def _age(db: Any) -> None:
+    at = db.fetchone("SELECT at FROM zoned")[0]
+    at = datetime.datetime.fromisoformat(at) if isinstance(at, str) else at
+    assert datetime.datetime.now() > at
+
+
 def _iso(value: Any) -> str:
     return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
@@ -494,7 +500,9 @@ class TimestampType(Rule):
     What differs:
         The Python type: str on SQLite, datetime.datetime, date, time or timedelta on PostgreSQL. Comparing
         with a datetime or calling .isoformat() fails on SQLite (TypeError, AttributeError), parsing fails
-        on PostgreSQL; JSON encoders take the text only. PostgreSQL's timestamptz arrives with a zone.
+        on PostgreSQL; JSON encoders take the text only. PostgreSQL's timestamptz arrives with a zone, so
+        that comparing with a datetime without one fails on one backend (TypeError, offset-naive and
+        offset-aware).
 
     Why:
         SQLite returns what it stores, which is text, unless sqlite3.connect(detect_types=...) converts it.
@@ -516,6 +524,13 @@ class TimestampType(Rule):
     kinds = frozenset({"type", "observed"})
     specimens = (
         Specimen(["SELECT at FROM visits WHERE id = 1"], _VISITS),
+        Specimen(
+            [lambda db: _age(db)],
+            {
+                "sqlite": "CREATE TABLE zoned (at TIMESTAMP); INSERT INTO zoned VALUES ('2024-05-01 10:00:00');",
+                "postgres": "CREATE TABLE zoned (at TIMESTAMPTZ); INSERT INTO zoned VALUES ('2024-05-01 10:00:00');",
+            },
+        ),
         Specimen(["SELECT max(day) FROM visits"], _VISITS),
         Specimen(
             [lambda db: db.observe("at", _iso(db.fetchone("SELECT at FROM visits WHERE id = 1")[0]))], _VISITS
@@ -536,3 +551,10 @@ class TimestampType(Rule):
             )
             is not None
         )
+
+    def advice(self, evidence: Evidence) -> str:
+        if "with zone" in evidence.divergence.message:
+            return (
+                "fromisoformat(value).replace(tzinfo=UTC) on SQLite, or TIMESTAMP without zone on PostgreSQL"
+            )
+        return self.instead
