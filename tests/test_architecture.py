@@ -23,6 +23,8 @@ LAYERS = [
         rules further repeats
         report worker
         session check hookspecs
+        halves
+        controller
         plugin cli
         __main__
     """.split("\n")
