@@ -424,6 +424,8 @@ class Equality:
             if left == right or self._fragment(left, right):
                 self.normalised.add("renamed")
                 return True
+        if _UUID.fullmatch(left) and _UUID.fullmatch(right) and not _random_uuids(left, right):
+            return False  # somebody made them up, of a few digits
         for pattern in (_PART, _WIDE_PART):
             first, second = pattern.findall(left), pattern.findall(right)
             if len(first) == len(second):

@@ -53,7 +53,7 @@ def judge(postgres_server: Server) -> Iterator[Judge]:
         for backend in BACKENDS:
             with halves.half(worker, backend) as half:
                 work(half.database)
-            result = session.add(half.recording(test="t", nodeid="t"))
+            result = session.add(half.recording(test="t", nodeid="t", **half.template()))
         assert result is not None
         return result
 

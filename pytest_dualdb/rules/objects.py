@@ -75,7 +75,7 @@ class IndexExpression(Rule):
     Why:
         PostgreSQL's grammar takes a column, a function call, or an expression in parentheses.
     Instead:
-        A second pair of parentheses, which both take: ``CREATE INDEX size ON box ((width * height))``.
+        A second pair of parentheses, which both take: ``CREATE INDEX size ON box ((n + 1))``.
     References:
         https://www.sqlite.org/expridx.html
         https://www.postgresql.org/docs/current/indexes-expressional.html

@@ -99,7 +99,12 @@ class CommaJoin(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         failure = sole_error(evidence, "postgres", "42P01", "42P10")
-        return said(failure, "invalid reference to FROM-clause entry") is not None
+        found = said(failure, r'(?:missing|invalid reference to) FROM-clause entry for table "(.+?)"')
+        if found is None:
+            return False
+        # it is there, but out of sight
+        named = rf"(?:\bFROM|,|\bJOIN)\s+(?:[\w.]+\s+(?:AS\s+)?)?{re.escape(found[1])}\b"
+        return re.search(named, bare(evidence.sql("postgres")), re.I) is not None
 
 
 class ChainedComparison(Rule):
