@@ -136,7 +136,9 @@ class Settings:
         for line in self.schema if only is None else only:
             path = self.rootdir / line.replace("{backend}", backend)
             if not path.is_file():
-                where = self.sources.get("schema", "dualdb_schema")
+                where = (
+                    "database_fixture" if only is not None else self.sources.get("schema", "dualdb_schema")
+                )
                 raise SettingError(f"{where}: no schema file {path}; expected a file of SQL for {backend}")
             found.append(path)
         return found
@@ -204,12 +206,16 @@ def _variable(line: str) -> Variable:
         )
     if bracket and backend.strip() not in BACKENDS:
         raise SettingError(f"dualdb_env: {line!r}: unknown backend; expected {' or '.join(BACKENDS)}")
-    variable = Variable(name.strip(), backend.strip(), template)
+    return checked(Variable(name.strip(), backend.strip(), template), f"dualdb_env: {line!r}")
+
+
+def checked(variable: Variable, source: str) -> Variable:
+    """Return a variable; raises SettingError, which names ``source``, if its template can't be filled in."""
     expected = " ".join(f"{{{field}}}" for field in _FIELDS)
     try:
         unknown = sorted(variable.fields.difference(_FIELDS))
     except ValueError as error:
-        raise SettingError(f"dualdb_env: {line!r}: {error}; expected text with {expected}") from None
+        raise SettingError(f"{source}: {error}; expected text with {expected}") from None
     if unknown:
-        raise SettingError(f"dualdb_env: {line!r}: {unknown[0]!r} is not known; expected {expected}")
+        raise SettingError(f"{source}: {unknown[0]!r} is not known; expected {expected}")
     return variable

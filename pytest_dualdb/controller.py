@@ -47,7 +47,7 @@ class Controller:
             self._refuse_to_pin(dist, 0)
         self._kept: list[tuple[str, Any]] = []
         for path in settings.report:
-            _check_report_path(pytest_config.invocation_params.dir / path, settings.sources["report"])
+            _check_report_path(path, pytest_config.invocation_params.dir, settings.sources["report"])
 
     def session(self) -> Session:
         if self._session is None:
@@ -294,14 +294,15 @@ class Controller:
         return ""
 
 
-def _check_report_path(path: Path, source: str) -> None:
+def _check_report_path(given: Path, folder: Path, source: str) -> None:
     """Refuse a report file that can't be written now, rather than after the tests."""
     from pytest_dualdb.report.formats import FORMATS
 
+    path = folder / given
     if path.suffix.lower() not in FORMATS:
         expected = ", ".join(FORMATS)
         raise pytest.UsageError(
-            f"pytest-dualdb: {source}={path}: unknown report format; expected one of {expected}"
+            f"pytest-dualdb: {source}={given}: unknown report format; expected one of {expected}"
         )
     existing = path
     while not existing.exists() and existing != existing.parent:
@@ -309,6 +310,6 @@ def _check_report_path(path: Path, source: str) -> None:
     usable = not path.is_dir() and os.access(existing, os.W_OK) and (existing == path or existing.is_dir())
     if not usable:
         raise pytest.UsageError(
-            f"pytest-dualdb: {source}={path}: the report can't be written there; expected a file in a folder"
+            f"pytest-dualdb: {source}={given}: the report can't be written there; expected a file in a folder"
             " that exists or can be made"
         )

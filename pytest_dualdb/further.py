@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dualdb import config
 from pytest_dualdb.recording import Catalog, Table, TableState
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_dualdb.database import Database
 
 _PLUGIN = "dualdb-halves"
+_SCOPES = ("function", "class", "module", "package", "session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,13 @@ class Further:
 
 
 def fixture_of(wanted: Wanted) -> Any:
-    """Return the fixture for a further database."""
+    """Return the fixture for a further database; raises SettingError for one that can't be made."""
+    if wanted.scope not in _SCOPES:
+        raise config.SettingError(
+            f"database_fixture: unknown scope {wanted.scope!r}; expected one of {', '.join(_SCOPES)}"
+        )
+    for name, template in wanted.env:
+        config.checked(config.Variable(name, "", template), f"database_fixture: env: {name}={template}")
 
     def further(request: pytest.FixtureRequest, db: Database) -> Database:
         found: Database = _halves(request).further(request.node, str(request.fixturename), wanted)

@@ -175,6 +175,11 @@ def test_the_header_names_versions_source_collation_and_isolation(surface: Run) 
     assert line.endswith("isolation reset (default)")
 
 
+def test_the_databases_are_named_once_with_q(projects: Projects) -> None:
+    run = projects.run("application", "--db=both", "-q")
+    assert run.output.count("<->") == 1
+
+
 def test_an_environment_template_reaches_the_application(projects: Projects) -> None:
     run = projects.run("application", "--db=both")
     assert run.status == 0, run.text

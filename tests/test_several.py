@@ -75,7 +75,10 @@ def test_one_backend(projects: Projects, backend: str, workers: tuple[str, ...])
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("database_fixture('none.sql')", "no schema file *none.sql; expected a file of SQL for sqlite"),
+        (
+            "database_fixture('none.sql')",
+            "database_fixture: no schema file *none.sql; expected a file of SQL for sqlite",
+        ),
         ("database_fixture(setup=lambda db: db.executescript('SELEC'))", "*syntax error*"),
     ],
 )
@@ -87,3 +90,19 @@ def test_a_further_database_that_can_not_be_built_is_said(
     result = pytester.runpytest_subprocess("--db=sqlite")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*{message}"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("scope='test'", "database_fixture: unknown scope 'test'; expected one of function, class, module"),
+        ("env={'URL': '{uri}'}", "database_fixture: env: URL={uri}: 'uri' is not known; expected {url} "),
+    ],
+    ids=["scope", "env"],
+)
+def test_an_argument_that_can_not_be_is_said(pytester: pytest.Pytester, argument: str, said: str) -> None:
+    pytester.makeconftest(f"import pytest_dualdb\nother_db = pytest_dualdb.database_fixture({argument})")
+    pytester.makepyfile("def test_it(db, other_db): pass")
+    result = pytester.runpytest_subprocess("--db=sqlite")
+    assert result.ret != 0
+    assert said in result.stdout.str() + result.stderr.str()
