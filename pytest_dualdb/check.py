@@ -26,7 +26,6 @@ from pytest_dualdb.recording import Backend
 if TYPE_CHECKING:
     from pytest_dualdb.server import RunningServer, Server
 
-TITLES: Mapping[Backend, str] = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 CONNECT_SECONDS = 10
 
 

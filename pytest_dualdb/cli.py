@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_dualdb import __version__, benchmark, check, config
-from pytest_dualdb.check import TITLES, UsageError
-from pytest_dualdb.recording import BACKENDS, Backend, Recording, catalog_from_json, state_from_json
+from pytest_dualdb.check import UsageError
+from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Recording, catalog_from_json, state_from_json
 
 if TYPE_CHECKING:
     from pytest_dualdb.report import Report

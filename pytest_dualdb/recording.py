@@ -23,6 +23,8 @@ from pytest_dualdb.encoding import (
 
 Backend = Literal["sqlite", "postgres"]
 BACKENDS: tuple[Backend, Backend] = ("sqlite", "postgres")
+TITLES: Mapping[Backend, str] = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+"""What the databases are called in text for people."""
 
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
 

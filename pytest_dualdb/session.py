@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_dualdb.compare import Context, compare, failed
-from pytest_dualdb.recording import BACKENDS, Backend, Catalog, Recording, TableState
+from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Catalog, Recording, TableState
 from pytest_dualdb.repeats import flaky, named, steady, unsteady
 from pytest_dualdb.report import Allowance, Half, Meta, Report, TestResult, Verdict, build
 from pytest_dualdb.rules import Rule, diagnose
 from pytest_dualdb.values import SameValue
-
-_NAMES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 
 
 class Session:
@@ -132,7 +130,7 @@ class Session:
             reason += f"; {self.advice}"
         by_chance = flaky(sqlite, postgres, noise)
         if not reason and by_chance is not None:
-            reason = f"the {_NAMES[by_chance]} half passes or fails from run to run"
+            reason = f"the {TITLES[by_chance]} half passes or fails from run to run"
         allowances = _allowances(sqlite, postgres)
         allowed = {one.rule for one in allowances}
         verdict: Verdict = "disagree" if any(d.rule not in allowed for d in diagnoses) else "agree"
@@ -140,7 +138,7 @@ class Session:
             verdict = "not-comparable"
             # what two failing or half-run tests differ in says nothing, a bypass does
             diagnoses = tuple(d for d in diagnoses if d.divergence.kind == "bypass")
-        leaks = tuple(f"{_NAMES[r.backend]}: {leak}" for r in (sqlite, postgres) for leak in r.leaks)
+        leaks = tuple(f"{TITLES[r.backend]}: {leak}" for r in (sqlite, postgres) for leak in r.leaks)
         return TestResult(
             sqlite.test, verdict, reason, _half(sqlite), _half(postgres), diagnoses, leaks, allowances,
             named(noise), tuple(sqlite.marks.get("shared", ())),
@@ -166,11 +164,11 @@ class Session:
             halves = {recording.backend: _half(recording)}
             why = self.missing.get(half_id(test, other), "did not run")
             result = TestResult(
-                test, "not-comparable", f"the {_NAMES[other]} half {why}",
+                test, "not-comparable", f"the {TITLES[other]} half {why}",
                 halves.get("sqlite"), halves.get("postgres"),
             )  # fmt: skip
             if "only" in recording.marks:
-                reason = f"{_NAMES[recording.backend]} only: {recording.marks['only']}"
+                reason = f"{TITLES[recording.backend]} only: {recording.marks['only']}"
                 only.append(replace(result, reason=reason))
             else:
                 tests[test] = result
@@ -226,7 +224,7 @@ def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
         )
     for recording in (sqlite, postgres):
         if recording.outcome in ("skipped", "xfailed"):
-            return f"the {_NAMES[recording.backend]} half was {recording.outcome}" + (
+            return f"the {TITLES[recording.backend]} half was {recording.outcome}" + (
                 f": {recording.reason}" if recording.reason else ""
             )
     if failed(sqlite) and failed(postgres):
@@ -241,7 +239,7 @@ def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
 def _nothing_sent(sqlite: Recording, postgres: Recording, silent: Recording) -> str:
     if not sqlite.statements and not postgres.statements and not postgres.bypasses:
         return "" if sqlite.observed or postgres.observed else "no statement reached either database"
-    text = f"0 statements reached {_NAMES[silent.backend]}"
+    text = f"0 statements reached {TITLES[silent.backend]}"
     if silent.bypasses:
         site = silent.bypasses[0].site
         where = f" at {site}" if site is not None else ""
