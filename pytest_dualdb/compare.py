@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -240,9 +241,17 @@ class _Comparison:
                 number = isinstance(one, int | float | Decimal)
                 if of_run or self.told - ({"type"} if number else set()):
                     continue
-                column = syntax.parameter_columns(left.sql, "sqlite")[index : index + 1]
+                column = self._written_columns(left.sql)[index : index + 1]
                 if column and column[0] and not self._is_key(column[0]):
                     self.equality.learn_for(column[0], one, other)
+
+    def _written_columns(self, sql: str) -> tuple[str, ...]:
+        """Return for each placeholder of SQLite's statement the column that it is written to, or an empty text."""
+        catalog = self.context.catalogs.get("sqlite")
+        written = [] if catalog is None else [catalog.table(name) for name in syntax.written_tables(sql)]
+        columns = written[0].columns if len(written) == 1 and written[0] is not None else ()
+        names = tuple(column.name for column in columns if not column.computed)
+        return syntax.parameter_columns(sql, "sqlite", names)
 
     def _is_key(self, column: str) -> bool:
         """Return whether a column of that name is a key somewhere: numbers in it come from the database."""
@@ -502,13 +511,17 @@ class _Comparison:
                 message = (
                     f"observed {key[0]!r} differs: {_short(left)} on SQLite, {_short(right)} on PostgreSQL"
                 )
-                yield self._observed_divergence(message, difference)
+                documents = _document(left), _document(right)
+                same = None not in documents and self.equality.same(*documents, key[0])
+                yield self._observed_divergence(message, difference, "low" if same else "high")
             elif not any(failed(recording) for recording in self.recordings.values()):
                 side = "SQLite" if key in sides[0] else "PostgreSQL"
                 yield self._observed_divergence(f"{key[0]!r} was observed on {side} only", None)
 
-    def _observed_divergence(self, message: str, difference: Difference | None) -> Divergence:
-        return Divergence("observed", "high", message, position=self.position, difference=difference)
+    def _observed_divergence(
+        self, message: str, difference: Difference | None, severity: Severity = "high"
+    ) -> Divergence:
+        return Divergence("observed", severity, message, position=self.position, difference=difference)
 
     def _outcome(self) -> Iterator[Divergence]:
         sqlite, postgres = self.recordings["sqlite"], self.recordings["postgres"]
@@ -521,6 +534,16 @@ class _Comparison:
 
 
 # --------------------------------------------------------------------------------------------------- wording
+
+
+def _document(value: Any) -> Any:
+    """Return what a text that is a JSON document holds, None for any other value."""
+    if not isinstance(value, str) or value[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
 
 
 def _by_occurrence(observed: Sequence[tuple[str, Any]]) -> dict[tuple[str, int], Any]:

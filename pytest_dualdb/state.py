@@ -6,6 +6,7 @@ answers what the comparison of results has to know of the databases' contents.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
@@ -185,7 +186,9 @@ class State:
     def _state_divergence(
         self, table: str, severity: Severity, message: str, difference: Difference | None
     ) -> Divergence:
-        writers = {backend: self._writer(backend, table) for backend in BACKENDS}
+        apart = None if difference is None else len({*difference.totals}) > 1
+        parents = frozenset() if apart is False else self._parents(table)
+        writers = {backend: self._writer(backend, table, parents) for backend in BACKENDS}
         if table in self._cleared():
             message += ", before the test cleared it"
         note: Literal["", "cut-short"] = "cut-short" if table in self._missed else ""
@@ -194,16 +197,26 @@ class State:
             None if difference is None else difference.cut(), note=note,
         )  # fmt: skip
 
-    def _writer(self, backend: Backend, table: str) -> Statement | None:
-        """Return the last statement of the half that wrote the table, as far as its text tells."""
-        recording = self.recordings[backend]
-        found = (
-            s
-            for s in reversed(recording.statements)
-            if table in syntax.written_tables(s.sql)
-            and not (table in recording.cleared and syntax.verb(s.sql) in ("DELETE", "TRUNCATE", "DROP"))
-        )
-        return next(found, None)
+    def _writer(self, backend: Backend, table: str, parents: frozenset[str]) -> Statement | None:
+        """Return the last statement of the half that wrote the table, as far as its text tells.
+
+        One that removes rows of ``parents`` may remove the table's as well. What cleans up is none of them.
+        """
+        cleared = self.recordings[backend].cleared
+        for statement in reversed(self.recordings[backend].statements):
+            written = syntax.written_tables(statement.sql)
+            if written & cleared and _CLEANS.match(statement.sql):
+                continue
+            if table in written or (written & parents and _REMOVES.match(statement.sql)):
+                return statement
+        return None
+
+    def _parents(self, table: str) -> frozenset[str]:
+        """Return the tables whose rows take rows of the table with them when they are deleted."""
+        catalog = self.context.catalogs.get("postgres")
+        own = None if catalog is None else catalog.table(table)
+        keys = () if own is None else own.foreign_keys
+        return frozenset(key.table.lower() for key in keys if key.on_delete == "CASCADE")
 
     def holds(self, backend: Backend, rows: Sequence[Row]) -> bool:
         """Return whether each value of the rows is somewhere in the backend's database."""
@@ -282,6 +295,10 @@ class State:
                     )
                     self.equality.forget(mark)
         return found
+
+
+_CLEANS = re.compile(r"\s*(?:DROP|TRUNCATE|DELETE\s+FROM\s+\S+\s*;?\s*$)", re.I)
+_REMOVES = re.compile(r"\s*(?:DELETE|REPLACE|INSERT\s+OR\s+REPLACE|UPDATE\s+OR\s+REPLACE)\b", re.I)
 
 
 def _by_key(table: TableState, column: str) -> dict[Any, Row]:

@@ -180,8 +180,11 @@ def sources(sql: str, backend: Backend, column: int) -> frozenset[str]:
 
 
 @_remembered
-def parameter_columns(sql: str, backend: Backend) -> tuple[str, ...]:
-    """Return for each placeholder the column that an INSERT or UPDATE writes it to, empty for any other."""
+def parameter_columns(sql: str, backend: Backend, table: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return for each placeholder the column that an INSERT or UPDATE writes it to, empty for any other.
+
+    ``table`` are the table's columns, for an INSERT that names none.
+    """
     if verb(sql) not in WRITES:
         return ()
     trees = parse(sql, backend)
@@ -190,7 +193,11 @@ def parameter_columns(sql: str, backend: Backend) -> tuple[str, ...]:
     from sqlglot import expressions as exp
 
     tree: Any = trees[0]
-    inserted = [column.name for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else []
+    inserted = (
+        [column.name for column in tree.this.expressions]
+        if isinstance(tree.this, exp.Schema)
+        else list(table)
+    )
     names = []
     for node in tree.dfs():
         if not isinstance(node, exp.Placeholder):

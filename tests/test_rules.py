@@ -60,6 +60,12 @@ def test_specimen_shows_its_rule(rule: Rule, specimen: Specimen, case: str, spec
     assert names == {rule.name, *specimen.also}, [(d["rule"], d["kind"], d["message"]) for d in found]
 
 
+def test_rows_that_a_cascade_removed_point_at_the_delete(specimens: Run) -> None:
+    [found] = divergences(specimens, "foreign-keys-not-enforced-specimen-6")
+    assert found["kind"] == "state"
+    assert found["statement"]["postgres"]["sql"] == "DELETE FROM city WHERE id = 1"
+
+
 @pytest.mark.parametrize(("rule", "near_miss", "case"), NEAR_MISSES)
 def test_rule_is_silent_on_a_near_miss(rule: Rule, near_miss: Specimen, case: str, specimens: Run) -> None:
     found = [(d["rule"], d["severity"], d["kind"], d["message"]) for d in divergences(specimens, case)]

@@ -271,20 +271,32 @@ class RecordedConnection(sqlite3.Connection):
         _CONNECTION.row_factory.__set__(self, _wrapped(factory))
 
     def cursor(self, factory: Any = None) -> Any:
+        return self._opened("execute", "", factory)
+
+    def _opened(self, kind: str, sql: Any, factory: Any = None) -> Any:
+        """Return a cursor for a statement; what refuses it, such as another thread, refuses the statement."""
+        made = factory
         if factory is None:
-            return super().cursor(RecordedCursor)
-        if isinstance(factory, type) and issubclass(factory, sqlite3.Cursor):
-            return super().cursor(recorded_class(factory, RecordedCursor))
-        return super().cursor(factory)
+            made = RecordedCursor
+        elif isinstance(factory, type) and issubclass(factory, sqlite3.Cursor):
+            made = recorded_class(factory, RecordedCursor)
+        try:
+            return super().cursor(made)
+        except sqlite3.Error as error:
+            recorder = current()
+            entry = None if recorder is None else recorder.open(kind, sql, None, self, "sqlite", self._path)
+            if entry is not None:
+                entry.error = failure_of(error)
+            raise
 
     def execute(self, *args: Any) -> Any:
-        return RecordedConnection.cursor(self).execute(*args)
+        return self._opened("execute", args[0] if args else "").execute(*args)
 
     def executemany(self, *args: Any) -> Any:
-        return RecordedConnection.cursor(self).executemany(*args)
+        return self._opened("executemany", args[0] if args else "").executemany(*args)
 
     def executescript(self, *args: Any) -> Any:
-        return RecordedConnection.cursor(self).executescript(*args)
+        return self._opened("script", args[0] if args else "").executescript(*args)
 
     def commit(self) -> None:
         self._end("commit", super().commit)

@@ -566,7 +566,10 @@ class ThreadCheck(Rule):
     instead = "a connection for each thread, or check_same_thread=False"
     kinds = frozenset({"error", "outcome"})
     priority = 20
-    specimens = (Specimen([lambda db: _in_thread(db)], _ITEM),)
+    specimens = (
+        Specimen([lambda db: _in_thread(db)], _ITEM),
+        Specimen([lambda db: _connection_in_thread(db)], _ITEM),
+    )
     near_misses = (Specimen(["SELECT code FROM item"], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
@@ -592,6 +595,18 @@ def _in_thread(db: Any) -> None:
     thread.join()
     if raised:
         raise raised[0]
+
+
+def _connection_in_thread(db: Any) -> None:
+    connection = db.connection
+
+    def use() -> None:
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            connection.cursor().execute("SELECT code FROM item")
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
 
 
 def _beside(db: Any) -> None:

@@ -80,7 +80,8 @@ class UnadaptedParameter(Rule):
 
     What differs:
         psycopg2 fails with ``can't adapt type 'dict'`` (also UUID and classes of the application); sqlite3
-        fails with ``type 'Decimal' is not supported`` (also list, UUID, tuple, timedelta).
+        fails with ``type 'Decimal' is not supported`` (also list, UUID, tuple, timedelta). asyncpg takes for each
+        column its own Python type only (``invalid input for query argument $1: '12'``).
     Why:
         Each driver has its own list of types that it converts, and its own way to extend it.
     Instead:
@@ -100,6 +101,7 @@ class UnadaptedParameter(Rule):
 
     def matches(self, evidence: Evidence) -> bool:
         words = r"type '.+' is not supported|Error binding parameter|unsupported type|can(no|')t adapt type"
+        words += r"|invalid input for query argument \$\d+"
         return any(said(evidence.raised(backend), words) for backend in BACKENDS)
 
 

@@ -225,6 +225,15 @@ class ForeignKeysNotEnforced(Rule):
             ["DELETE FROM city WHERE id = 1", "ROLLBACK"],
             schema=_SCHEMA.replace("CASCADE", "RESTRICT"),
         ),
+        Specimen(
+            [
+                ("INSERT INTO road (id, city_id) VALUES (?, ?)", (2, 1)),
+                "COMMIT",
+                "DELETE FROM city WHERE id = 1",
+                "COMMIT",
+            ],
+            schema=_SCHEMA,
+        ),
     )
     near_misses = (
         Specimen(

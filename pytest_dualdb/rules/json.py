@@ -294,7 +294,7 @@ class JsonTextForm(Rule):
     name = "json-text-form"
     title = "JSONB rewrites blanks and key order, SQLite keeps the text"
     instead = "compare members with ->>, or keep the text in a TEXT column"
-    kinds = frozenset({"rows", "state", "order", "rowcount"})
+    kinds = frozenset({"rows", "state", "order", "rowcount", "observed"})
     priority = 4
     specimens = (
         Specimen(["SELECT CAST(body AS TEXT) AS t FROM docs"], _DOCS),
@@ -304,10 +304,13 @@ class JsonTextForm(Rule):
             _DOCS,
         ),
         Specimen(["""SELECT id FROM docs WHERE CAST(body AS TEXT) LIKE '%"n":5%'"""], _DOCS),
+        Specimen([lambda db: _observe_document(db)], _DOCS, also=("json-decoded",)),
     )
     near_misses = (Specimen(["SELECT id FROM docs WHERE body ->> 'c' = 'x'"], _DOCS),)
 
     def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "observed":
+            return explained(evidence, lambda p: _same_json(p.sqlite, p.postgres))
         if pairs(evidence):
             if explained(evidence, lambda p: _same_json(p.sqlite, p.postgres)):
                 return True
@@ -329,6 +332,11 @@ class JsonTextForm(Rule):
             if column is not None and family(column.type) == "json":
                 return True
         return False
+
+
+def _observe_document(db: Any) -> None:
+    body = db.scalar("SELECT body FROM docs")
+    db.observe("body", json.dumps(json.loads(body) if isinstance(body, str) else body))
 
 
 def _same_json(left: Any, right: Any) -> bool:

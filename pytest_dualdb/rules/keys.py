@@ -12,7 +12,7 @@ from pytest_dualdb.recording import BACKENDS, Backend, Column, Statement
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.constraints import violated_columns, violated_table, violation
 from pytest_dualdb.rules.ddl import ERROR, at, has
-from pytest_dualdb.rules.facts import bare, said, values_at
+from pytest_dualdb.rules.facts import bare, explained, said, suspects, values_at
 
 _ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INTEGER);"
 _ITEM_1 = _ITEM + "INSERT INTO item VALUES (1, 'a', 1);"
@@ -457,6 +457,7 @@ class GeneratedKeyGaps(Rule):
             ],
             _KEYED,
         ),
+        Specimen([*_GAP, "UPDATE item SET code = 'item/' || id", "COMMIT"], _REFERRING),
         Specimen([*_GAP, "INSERT INTO part (item_id) SELECT id FROM item", "COMMIT"], _REFERRING),
         Specimen([*_GAP, "INSERT INTO note (item_nr) SELECT id FROM item", "COMMIT"], _REFERRING),
     )
@@ -491,10 +492,17 @@ class GeneratedKeyGaps(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        return any(
+        return self._in_text(evidence) or any(
             sqlite < postgres and self._spent(evidence, table)
             for table, sqlite, postgres in _key_pairs(evidence)
         )
+
+    def _in_text(self, evidence: Evidence) -> bool:
+        """Return whether what differs is a lower number inside text made of a table's rows, such as ``item/2``."""
+        if not explained(evidence, lambda pair: _lower_inside(pair.sqlite, pair.postgres)):
+            return False
+        read = {table for one in suspects(evidence, "postgres") for table in syntax.tables(one.sql)}
+        return any(self._spent(evidence, table) for table in read)
 
     def _spent(self, evidence: Evidence, table: str) -> bool:
         """Return whether the PostgreSQL half drew a key for this table that no row got."""
@@ -510,6 +518,17 @@ class GeneratedKeyGaps(Rule):
                 if re.match(r"\s*ROLLBACK\b", later.sql, re.I):
                     return True
         return False
+
+
+def _lower_inside(left: Any, right: Any) -> bool:
+    """Return whether two texts differ in numbers alone, SQLite's the lower ones."""
+    if not isinstance(left, str) or not isinstance(right, str):
+        return False
+    sides = [re.split(r"(\d+)", text) for text in (left, right)]
+    if sides[0][::2] != sides[1][::2]:
+        return False
+    numbers = zip(sides[0][1::2], sides[1][1::2], strict=True)
+    return all(int(one) < int(other) for one, other in numbers if one != other) and left != right
 
 
 class SequenceBehind(Rule):

@@ -1,4 +1,4 @@
-"""Rules about the shape of a query: subqueries, joins by comma, recursion."""
+"""Rules about the shape of a query: subqueries, joins by comma, operators in a row, recursion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from pytest_dualdb import syntax
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
-from pytest_dualdb.rules.facts import bare, near, said, sole_error
+from pytest_dualdb.rules.facts import bare, explained, is_number, near, said, sole_error, texts
 
 ERRORS = frozenset({"error", "outcome"})
 _BOOKS = (
@@ -145,6 +145,50 @@ class ChainedComparison(Rule):
             return False
         trees = syntax.parse(evidence.sql("sqlite") or evidence.text, "sqlite")
         return any(isinstance(node.this, compares) for tree in trees for node in tree.find_all(*compares))
+
+
+_OPERATOR = r"(?:[-+*/]|%(?!s\b|\())"
+_OPERAND = r"(?:[\w.\"]+(?:\([^()]*\))?|''|\?|%s|[:$]\w+|\([^()]*\))"
+
+
+class ConcatBeforeArithmetic(Rule):
+    """Arithmetic beside || without parentheses.
+
+    What differs:
+        2 * 3 || ' EUR' is '6 EUR' on PostgreSQL. SQLite joins first and computes with the text: 2 * '3 EUR' is
+        the number 6.
+
+    Why:
+        On SQLite || binds more strongly than every other operator with two sides, on PostgreSQL less strongly
+        than arithmetic.
+
+    Instead:
+        Parentheses:
+
+            SELECT (id * author_id) || ' pages' FROM book
+
+    References:
+        https://www.sqlite.org/lang_expr.html#operators_and_parse_affecting_attributes
+        https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-PRECEDENCE
+    """
+
+    name = "concat-before-arithmetic"
+    title = "|| comes before arithmetic on SQLite, after it on PostgreSQL"
+    instead = "parentheses: (price * amount) || ' EUR'"
+    kinds = frozenset({"rows", "state"})
+    specimens = (
+        Specimen(["SELECT id * 2 || ' pages' FROM book ORDER BY id"], _BOOKS),
+        Specimen(["SELECT 'number ' || id + 1 FROM book ORDER BY id"], _BOOKS),
+    )
+    near_misses = (
+        Specimen(["SELECT (id * 2) || ' pages', 'number ' || (id + 1) FROM book ORDER BY id"], _BOOKS),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        shape = rf"{_OPERATOR}\s*{_OPERAND}\s*\|\||\|\|\s*{_OPERAND}\s*{_OPERATOR}"
+        if not any(re.search(shape, text) for text in texts(evidence)):
+            return False
+        return explained(evidence, lambda p: is_number(p.sqlite) and isinstance(p.postgres, str))
 
 
 class RecursiveQuery(Rule):

@@ -242,3 +242,21 @@ def test_many_random_rows(db, count):
     db.fetchall("SELECT token FROM login")
     assert db.scalar("SELECT count(DISTINCT token) FROM login") == count
     db.observe("tokens", sorted(row[0] for row in db.fetchall("SELECT token FROM login")))
+
+
+def test_random_numbers_without_the_names_of_their_columns(db):
+    db.executescript("CREATE TABLE voucher (code TEXT, worth INTEGER, pin INTEGER)")
+    code = secrets.token_hex(8)
+    db.execute("INSERT INTO voucher VALUES (?, ?, ?)", (code, 25, random.randint(1, 10**6)))
+    db.connection.commit()
+    assert db.scalar("SELECT worth FROM voucher WHERE code = ?", (code,)) == 25
+
+
+def test_intervals(db):
+    db.executescript(
+        f"CREATE TABLE shift (id INTEGER, span {'TEXT' if db.backend == 'sqlite' else 'INTERVAL'})"
+    )
+    for number, span in enumerate(("1 day 02:30:00", "15 minutes", "-00:01:30.5")):
+        db.execute("INSERT INTO shift VALUES (?, ?)", (number, span))
+    db.connection.commit()
+    assert db.scalar("SELECT count(span) FROM shift") == 3
