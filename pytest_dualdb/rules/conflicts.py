@@ -297,7 +297,7 @@ class ComputedColumn(Rule):
     Why:
         The two schemas differ: GENERATED ALWAYS AS (...) stands in one of them.
     Instead:
-        The same in both schemas: ``CREATE TABLE box (a INTEGER, b INTEGER GENERATED ALWAYS AS (a * 2) STORED)``.
+        The same in both schemas: ``CREATE TABLE crate (a INTEGER, b INTEGER GENERATED ALWAYS AS (a * 2) STORED)``.
     References:
         https://www.sqlite.org/gencol.html
         https://www.postgresql.org/docs/current/ddl-generated-columns.html
@@ -309,18 +309,18 @@ class ComputedColumn(Rule):
     kinds = frozenset({"error", "outcome", "rows", "state"})
     notes = frozenset({"generated-keys"})
     priority = 8
-    _PLAIN = "CREATE TABLE box (a INTEGER, b INTEGER)"
-    _COMPUTED = "CREATE TABLE box (a INTEGER, b INTEGER GENERATED ALWAYS AS (a * 2) STORED)"
+    _PLAIN = "CREATE TABLE crate (a INTEGER, b INTEGER)"
+    _COMPUTED = "CREATE TABLE crate (a INTEGER, b INTEGER GENERATED ALWAYS AS (a * 2) STORED)"
     specimens = (
         *(
-            Specimen([insert, "SELECT b FROM box", "COMMIT"], {"sqlite": one, "postgres": other})
+            Specimen([insert, "SELECT b FROM crate", "COMMIT"], {"sqlite": one, "postgres": other})
             for one, other in ((_PLAIN, _COMPUTED), (_COMPUTED, _PLAIN))
-            for insert in ("INSERT INTO box (a) VALUES (4)", "INSERT INTO box (a, b) VALUES (4, 5)")
+            for insert in ("INSERT INTO crate (a) VALUES (4)", "INSERT INTO crate (a, b) VALUES (4, 5)")
         ),
     )
     near_misses = (
-        Specimen(["INSERT INTO box (a) VALUES (4)", "SELECT b FROM box", "COMMIT"], _COMPUTED),
-        Specimen(["INSERT INTO box (a, b) VALUES (4, 5)", "ROLLBACK"], _COMPUTED),
+        Specimen(["INSERT INTO crate (a) VALUES (4)", "SELECT b FROM crate", "COMMIT"], _COMPUTED),
+        Specimen(["INSERT INTO crate (a, b) VALUES (4, 5)", "ROLLBACK"], _COMPUTED),
     )
 
     def matches(self, evidence: Evidence) -> bool:
