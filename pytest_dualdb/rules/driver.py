@@ -112,7 +112,8 @@ class PlaceholderPosition(Rule):
         psycopg 3 and asyncpg send the values apart from the statement, and the server takes them only where an
         expression may stand.
     Instead:
-        A cast: ``SELECT CAST(? AS TEXT)`` (on PostgreSQL ``CAST(%s AS INTERVAL)``); for DDL, psycopg.sql.Literal.
+        A cast: ``SELECT CAST(? AS TEXT) AS span`` (on PostgreSQL ``CAST(%s AS INTERVAL)``); for DDL,
+        psycopg.sql.Literal.
     References:
         https://www.psycopg.org/psycopg3/docs/basic/from_pg2.html#server-side-binding
         https://www.postgresql.org/docs/current/sql-expressions.html#SQL-EXPRESSIONS-PARAMETERS-POSITIONAL
