@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -270,27 +270,33 @@ def _with_branches(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _pair_gap(left: Sequence[Statement], right: Sequence[Statement]) -> Iterator[Pair]:
     """Pair what stands between the statements that both issued: the branches of a dialect switch."""
-    waiting = list(right)
+    places: dict[tuple[str, ...], deque[int]] = {}
+    for place, other in enumerate(right):
+        if (branch := _branch(other)) is not None:
+            places.setdefault(branch, deque()).append(place)
+    nothing: deque[int] = deque()
+    done = 0
     for one in left:
-        other = next((s for s in waiting if _same_branch(one, s)), None)
-        if other is None:
+        branch = _branch(one)
+        waiting = places.get(branch, nothing) if branch is not None else nothing
+        while waiting and waiting[0] < done:
+            waiting.popleft()
+        if not waiting:
             yield one, None
             continue
-        while waiting[0] is not other:
-            yield None, waiting.pop(0)
-        waiting.pop(0)
-        yield one, other
-    for rest in waiting:
-        yield None, rest
+        place = waiting.popleft()
+        yield from ((None, other) for other in right[done:place])
+        yield one, right[place]
+        done = place + 1
+    yield from ((None, other) for other in right[done:])
 
 
-def _same_branch(one: Statement, other: Statement) -> bool:
-    """Return whether two statements of one function do the same kind of thing in two dialects."""
-    if one.site is None or other.site is None or one.site.function != other.site.function:
-        return False
-    if syntax.is_about_schema(one.sql) or syntax.is_about_schema(other.sql):
-        return False
-    return one.site.path == other.site.path and syntax.family(one.sql) == syntax.family(other.sql)
+def _branch(statement: Statement) -> tuple[str, ...] | None:
+    """Return what two statements share that do the same kind of thing in two dialects, in one function."""
+    site = statement.site
+    if site is None or syntax.is_about_schema(statement.sql):
+        return None
+    return site.path, site.function, syntax.family(statement.sql)
 
 
 def _positional(statement: Statement) -> Any:

@@ -42,12 +42,22 @@ SLOWER = 10
 """How many times as long as on the other side a statement takes that is reported as slow."""
 SLOWER_SECONDS = 1.0
 """And how many seconds more: a busy machine may stop a statement for a good part of one."""
+MAX_ALIKE = 20
+"""How often one line may fail in one way, or issue one statement too many, until the rest goes without saying."""
 
 
 def compare(sqlite: Recording, postgres: Recording, context: Context | None = None) -> tuple[Divergence, ...]:
     """Return the divergences between the two halves of a test, in the order in which they happened."""
     comparison = _Comparison(sqlite, postgres, context or Context())
     return tuple(comparison.run())
+
+
+def _in_short(statement: Statement | None) -> tuple[Any, ...]:
+    """Return what makes a statement and its error alike to those of another round of a loop."""
+    if statement is None:
+        return ()
+    error = statement.error
+    return statement.site, statement.sql, None if error is None else (error.name, error.sqlstate)
 
 
 def failed(recording: Recording) -> bool:
@@ -74,6 +84,7 @@ class _Comparison:
         self.missed: frozenset[str] = frozenset()
         self.told: set[str] = set()
         """The kinds of what the application was told differently so far."""
+        self.alike: Counter[Any] = Counter()
 
     def run(self) -> Iterator[Divergence]:
         sqlite, postgres = self.recordings["sqlite"], self.recordings["postgres"]
@@ -86,9 +97,10 @@ class _Comparison:
             if left is not None and right is not None:
                 for divergence in self._pair(left, right):
                     self.told.add(divergence.kind)
-                    yield divergence
+                    if self._is_news(divergence):
+                        yield divergence
             else:
-                yield from self._alone(left, right, counts)
+                yield from filter(self._is_news, self._alone(left, right, counts))
         self.position = len(pairs) + 1
         self.missed = self._missed(pairs)
         yield from self._observed()
@@ -96,6 +108,14 @@ class _Comparison:
         yield from self.state.compare(self.position, self.missed)
         self.position += 1
         yield from self._outcome()
+
+    def _is_news(self, divergence: Divergence) -> bool:
+        """Return whether to report this: a loop, such as one that waits for a lock, fails alike thousands of times."""
+        if divergence.kind not in ("error", "statements"):
+            return True
+        key = divergence.kind, *map(_in_short, (divergence.sqlite, divergence.postgres))
+        self.alike[key] += 1
+        return self.alike[key] <= MAX_ALIKE
 
     def _shown(self, side: int) -> frozenset[Any]:
         """Return the random-looking values that a half was given or saw, and those that it began with."""

@@ -37,7 +37,7 @@ def row_values(row: Any) -> tuple[Any, ...]:
         return (row,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Opaque:
     """A value that has no JSON form: its type's name and its text are all that is left of it."""
 
@@ -46,6 +46,9 @@ class Opaque:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        return f"{self.type} {self.text!r}"
 
 
 def value_to_json(value: Any) -> Any:

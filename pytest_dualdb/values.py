@@ -291,6 +291,8 @@ class Equality:
 
     def learn(self, left: Any, right: Any) -> None:
         """Learn from a pair of parameters that the application passed at the same place."""
+        # SQLAlchemy passes the bytes of one column as a memoryview to sqlite3, as bytes to psycopg2
+        left, right = plain(left), plain(right)
         if isinstance(left, float) and isinstance(right, float):
             if min(_digits(left), _digits(right)) > 5:
                 self.rename(left, right)

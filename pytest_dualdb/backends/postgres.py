@@ -604,7 +604,7 @@ class PostgresBackend:
     def close(self) -> None:
         recorded.owns = lambda name: False
         recorded.on_connect = None
-        self._disconnect(ext.connection.close)
+        self._disconnect(recorded.discard)
         if self._reference is not None:
             self._reference.close()
         for undo in self._undo:

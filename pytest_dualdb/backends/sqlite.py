@@ -216,7 +216,7 @@ class SQLiteBackend:
             if hold:
                 connection._end_nested("rollback")
             cursor.execute("COMMIT" if hold else "ROLLBACK")
-        sqlite3.Connection.close(connection)
+        connection.discard()
         return state, catalog if catalog != self._catalog else None
 
     def interrupt(self) -> list[str]:

@@ -126,6 +126,8 @@ class RecordedConnection(_Connected, psycopg.Connection[Any]):
             super().commit()
 
     def rollback(self) -> None:
+        if self._dualdb.lost:  # with its backend went all that there was to undo
+            return
         with self._ended("rollback"):
             super().rollback()
 
@@ -157,6 +159,8 @@ class RecordedAsyncConnection(_Connected, psycopg.AsyncConnection[Any]):
             await super().commit()
 
     async def rollback(self) -> None:
+        if self._dualdb.lost:
+            return
         with self._ended("rollback"):
             await super().rollback()
 

@@ -230,6 +230,8 @@ class RecordedConnection(ext.connection):
 
     _database: str = ""
     _given_back: bool = False
+    _discarded: bool = False
+    """The end of the run closed it, not the application."""
     _used: bool = True
     _locked: bool = False
     """A statement named advisory locks, so that the session may hold one when its half ends."""
@@ -269,7 +271,8 @@ class RecordedConnection(ext.connection):
         self._end("commit", super().commit)
 
     def rollback(self) -> None:
-        self._end("rollback", super().rollback)
+        if not self._discarded:
+            self._end("rollback", super().rollback)
 
     def nest(self) -> None:
         """Open a transaction that commits do not end: with `rollback` isolation, the half is undone as one."""
@@ -491,6 +494,12 @@ def drop_kept(database: str | None = None) -> None:
             del _kept[key]
 
 
+def discard(connection: RecordedConnection) -> None:
+    """Close a connection at the end of the run: there is nothing left to undo for a pool that still holds it."""
+    connection._discarded = True
+    _CONNECTION.close(connection)
+
+
 # ---------------------------------------------------------------------------------------- replaced databases
 
 
@@ -523,8 +532,11 @@ class _Replaced:
         if name == "__class__":
             return object.__getattribute__(self, name)
         state = object.__getattribute__(self, "__dict__")
-        if name == "close" and "_next" not in state:
-            return functools.partial(_close_replaced, self)
+        if "_next" not in state:
+            if name == "close":
+                return functools.partial(_close_replaced, self)
+            if name == "rollback":
+                return _nothing_to_undo
         return getattr(_next(self, state), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -552,6 +564,10 @@ def _next(replaced: Any, state: dict[str, Any]) -> Any:
                 connection.__dict__[attribute] = value
         state["_next"] = connection
     return connection
+
+
+def _nothing_to_undo() -> None:
+    pass
 
 
 def _close_replaced(replaced: Any) -> None:

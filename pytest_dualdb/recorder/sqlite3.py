@@ -225,6 +225,8 @@ class RecordedConnection(sqlite3.Connection):
     _path: str = ""
     _nested: bool = False
     _working: bool = False
+    _discarded: bool = False
+    """The end of the run closed it, not the application."""
 
     def nest(self) -> None:
         """Open a transaction that commits do not end: with `rollback` isolation, the half is undone as one."""
@@ -302,7 +304,13 @@ class RecordedConnection(sqlite3.Connection):
         self._end("commit", super().commit)
 
     def rollback(self) -> None:
-        self._end("rollback", super().rollback)
+        if not self._discarded:
+            self._end("rollback", super().rollback)
+
+    def discard(self) -> None:
+        """Close at the end of the run: there is nothing left to undo for a pool that still holds it."""
+        self._discarded = True
+        super().close()
 
     def _end(self, kind: str, call: Callable[[], None]) -> None:
         if self._nested:

@@ -85,7 +85,8 @@ class BooleanInteger(Rule):
             return True
         if said(
             failure,
-            r"is of type (boolean\b.* type (smallint|integer|bigint|numeric|double)|\w+\b.* type boolean)",
+            r"is of type (boolean\b.* type (smallint|integer|bigint|numeric|double)|"
+            r"(smallint|integer|bigint|numeric|double|real)\b.* type boolean)",
         ):
             return True
         if said(failure, r"types? (boolean and \w+|[\w ]+ and boolean) cannot be matched"):

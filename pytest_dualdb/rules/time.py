@@ -288,11 +288,11 @@ class TimestampPrecision(Rule):
 
 
 class InvalidDate(Rule):
-    """Text that is no date, or a number, in a date or timestamp column.
+    """Text that is no date, a number or a boolean, in a date or timestamp column.
 
     What differs:
         SQLite stores '2024-02-30', '31.12.2024', 'soon' and 1700000000 alike; PostgreSQL refuses text that
-        is no date (22007, 22008) and numbers (42804), and reads 'now' or 'today' as a moment.
+        is no date (22007, 22008), numbers and booleans (42804), and reads 'now' or 'today' as a moment.
 
     Why:
         A type such as TIMESTAMP is the affinity NUMERIC on SQLite and checks nothing.
@@ -316,6 +316,7 @@ class InvalidDate(Rule):
         Specimen([("UPDATE visits SET day = ?", ("2024-02-30",))], _VISITS),
         Specimen([("SELECT id FROM visits WHERE at = ?", ("soon",))], _VISITS),
         Specimen([("UPDATE visits SET at = ?", (1700000000,))], _VISITS),
+        Specimen([("UPDATE visits SET at = ?", (True,))], _VISITS),
         Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("May 3, 2024",)), "COMMIT"], _VISITS),
         Specimen([("SELECT id FROM visits WHERE day >= ? ORDER BY id", ("2024-5-1",))], _VISITS),
     )
@@ -331,7 +332,7 @@ class InvalidDate(Rule):
             if failure.sqlstate == "42804":
                 pattern = (
                     r"is of type (timestamp|date|time)\b.* is of type (small|big)?(integer|"
-                    r"int|numeric|double)"
+                    r"int|numeric|double|boolean)"
                 )
                 return (
                     said(failure, pattern) is not None
