@@ -162,6 +162,13 @@ def _same_across(text: Any, other: Any) -> bool:
     return not isinstance(other, _PLAIN) and text == str(other)
 
 
+def _in_microseconds(value: Any) -> int | None:
+    """Return an interval, or a moment with a zone since the epoch, as the number that models keep on SQLite."""
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value -= datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    return value // datetime.timedelta(microseconds=1) if isinstance(value, datetime.timedelta) else None
+
+
 _PLAIN = (str, bytes, tuple, set, frozenset, Mapping, *_NUMBERS)
 """Types that are no text by themselves; an address or a range of a driver's own class is."""
 
@@ -344,7 +351,7 @@ class Equality:
             verdict = self.custom(left, right, column)
             if verdict is not None:
                 return verdict
-        if same_value(left, right):
+        if same_value(left, right) or (type(left) is int and _in_microseconds(right) == left):
             return True
         if left is None or right is None:
             return False
@@ -481,7 +488,7 @@ class Equality:
         return steps[0] is not None and steps[0] == steps[1]
 
     def _steps(self, value: Any, side: int) -> int | None:
-        """Return how many times five minutes a moment lies before or after its half, if a whole number."""
+        """Return how many times `_STEP` a moment lies before or after its half, if a whole number."""
         moment = _moment(value)
         start, end = self.windows[side]
         if moment is None or not start:
@@ -538,7 +545,7 @@ class Equality:
         return frozenset(found)
 
 
-_STEP = 300
+_STEP = 30
 """Seconds; expiry times and the like lie whole multiples of this before or after the run."""
 _FRAGMENT = 4
 """Characters that a piece of a value of the run must have to be known again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -188,3 +189,11 @@ def test_parameters_by_name_are_put_in_the_order_of_the_statement() -> None:
     assert parameter_sets(one) == parameter_sets(other) == [[1, 2]]
     many = asked(1, "INSERT INTO t VALUES (:a)", [{"a": 1}, {"a": 2}], kind="executemany")
     assert parameter_sets(many) == [[1], [2]]
+
+
+def test_halves_that_poll_are_aligned_in_time_that_grows_with_them() -> None:
+    left = [asked(1 + i % 2, "BEGIN" if i % 2 else "SELECT a FROM t", (i,)) for i in range(20_000)]
+    right = [asked(3, "SET x = 1", (i,), function="g") for i in range(10_000)]
+    started = time.process_time()
+    align(left, right)
+    assert time.process_time() - started < 10

@@ -6,17 +6,20 @@ import pytest
 
 from pytest_dualdb.server import Server
 
-HELD = '''
+HELD = """
+import atexit
+
 from sqlalchemy import create_engine, text
 
 held = []
+atexit.register(lambda: held[0].connection.dbapi_connection.rollback())
 
 def test_that_keeps_its_connection(db):
     url = {url}
     connection = create_engine(url).connect()
     connection.execute(text("CREATE TABLE note (id INTEGER)"))
     held.append(connection)
-'''
+"""
 
 
 @pytest.mark.parametrize(

@@ -490,3 +490,18 @@ def test_a_uuid_that_one_side_keeps_as_bytes() -> None:
     learnt = Equality(WINDOWS)
     learnt.learn(first.bytes, str(second))
     assert not learnt.same(first.bytes, third)
+
+
+def test_bytes_of_one_column_are_learnt_in_whatever_wrapper() -> None:
+    equality = Equality(WINDOWS)
+    equality.learn(memoryview(b"$1$1eNNlkWa$SBp1"), b"$1$l4WQhZ.M$9SMv")
+    assert equality.same(b"$1$1eNNlkWa$SBp1", b"$1$l4WQhZ.M$9SMv")
+
+
+def test_microseconds_of_a_model_are_the_interval_or_moment_that_they_count() -> None:
+    equality = Equality(WINDOWS)
+    moment = datetime.datetime(2020, 9, 14, tzinfo=datetime.UTC)
+    assert equality.same(30_000_000, datetime.timedelta(seconds=30))
+    assert equality.same(1_600_041_600_000_000, moment)
+    assert not equality.same(30, datetime.timedelta(seconds=30))
+    assert not equality.same(1_600_041_600_000_000, moment + datetime.timedelta(hours=1))

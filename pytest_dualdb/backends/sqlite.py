@@ -216,7 +216,7 @@ class SQLiteBackend:
             if hold:
                 connection._end_nested("rollback")
             cursor.execute("COMMIT" if hold else "ROLLBACK")
-        connection.discard()
+        sqlite3.Connection.close(connection)
         return state, catalog if catalog != self._catalog else None
 
     def interrupt(self) -> list[str]:
@@ -396,7 +396,7 @@ class SQLiteBackend:
         for connection in list(recorded.live):
             if connection._path == self.own:
                 with contextlib.suppress(sqlite3.Error):
-                    sqlite3.Connection.close(connection)
+                    connection.discard()
 
     def close(self) -> None:
         recorded.on_connect = None

@@ -248,6 +248,19 @@ class TransactionalDdl(Rule):
         named = evidence.divergence.table or ""
         return evidence.divergence.difference is None and self._undone(evidence, named)
 
+    def advice(self, evidence: Evidence) -> str:
+        """Name the DDL: many statements fail elsewhere because of one that nobody commits."""
+        if evidence.kind != "error":
+            return self.instead
+        missing = said(evidence.raised("postgres"), r'^(?:relation|table) "?([\w.]+)"?.* does not exist')
+        if missing is None:
+            return self.instead
+        name = missing[1].rpartition(".")[2].lower()
+        for statement in reversed(evidence.before("postgres")):
+            if statement.site is not None and self._defines(statement.sql, name):
+                return f"COMMIT after the {syntax.verb(statement.sql)} at {statement.site}"
+        return self.instead
+
     def _undone(self, evidence: Evidence, name: str) -> bool:
         """Return whether DDL with this name stayed on SQLite without a commit, and not on PostgreSQL."""
         at_end = evidence.kind == "state"
@@ -417,12 +430,12 @@ class SavepointTransaction(Rule):
         )
         named = evidence.divergence.table
         tables = {named} if named else syntax.tables(evidence.text)
-        for index, statement in enumerate(statements):
+        apart = {name for name in tables if contents_differ(evidence, name)}
+        releases = any(re.match(r"\s*RELEASE\b", s.sql, re.I) for s in statements)
+        for index, statement in enumerate(statements if apart and releases else ()):
             if (
                 statement.error is None
-                and any(
-                    contents_differ(evidence, name) for name in tables & syntax.written_tables(statement.sql)
-                )
+                and apart & syntax.written_tables(statement.sql)
                 and self._released(statements, index)
             ):
                 return not kept(ending(statements, index))
