@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import closing
 
@@ -20,6 +21,9 @@ from pytest_dualdb.worker import Half, Worker
 pytest_plugins = ["pytester"]
 
 LIVE = "postgres_server"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in each run, so that a failure belongs to the change that it comes with; new ones are looked
 # for with --hypothesis-profile=default.
