@@ -303,6 +303,7 @@ def test_nothing_outlives_pytest_killed_while_the_cluster_is_built(
 def test_control_c_is_for_pytest_alone(environment: dict[str, str]) -> None:
     action = """
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     cursor.execute("SELECT 'still there'")
@@ -311,6 +312,7 @@ except KeyboardInterrupt:
 """
     process = script("embedded", environment, action, start_new_session=True)
     server = read_server(process)
+    assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=10)[0] == "still there\n"
     assert not Path(server.host).exists()
