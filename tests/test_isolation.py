@@ -19,6 +19,7 @@ import pytest
 from halves import QUERY, ROWS, half, statements
 from projects import Projects
 
+from pytest_dualdb.recorder import psycopg2 as psycopg2_recorder
 from pytest_dualdb.server import Server
 from pytest_dualdb.worker import Half, Worker
 
@@ -106,6 +107,21 @@ def test_what_postgres_has_to_take_back_is_named_and_what_is_harmless_is_not(wor
         assert left == (0 if made.backend.server.owned else 1)  # type: ignore[attr-defined]
         made.database.execute("DROP ROLE IF EXISTS leaked_by_a_test")
         made.database.connection.commit()
+
+
+def test_a_connection_that_the_server_ended_hides_no_other_one(worker: Worker) -> None:
+    with half(worker, "postgres") as made:
+        ended = made.database.connect()
+        # as one of another program's
+        foreign = psycopg2_recorder.native_connect(made.database.dsn)
+        foreign.autocommit = True
+        foreign.cursor().execute("SELECT pg_terminate_backend(%s, 2000)", (ended.get_backend_pid(),))
+        foreign.cursor().execute("CREATE TABLE from_elsewhere (a integer)")
+        made.database.execute("SELECT 1")
+        made.database.connection.commit()
+    assert leaks(made) == ("a connection that the plugin did not open",)
+    with half(worker, "postgres") as made:
+        assert "from_elsewhere" not in made.database.tables()
 
 
 def leaks(made: Half) -> Any:

@@ -503,13 +503,14 @@ class PostgresBackend:
             with contextlib.suppress(psycopg2.Error), self._holder.cursor() as cursor:
                 cursor.execute("ROLLBACK")
 
-    def _settled(self, leaks: list[str]) -> Callable[[int], bool]:
+    def _settled(self, leaks: list[str]) -> Callable[[tuple[int, ...]], bool]:
         """Return what waits for backends that are closing, and ends those that stay."""
         deadline = time.monotonic() + _SETTLE
 
-        def settled(backends: int) -> bool:
+        def settled(backends: tuple[int, ...]) -> bool:
             pids = self._backends()  # a pool may be connecting
-            if backends <= len(pids):
+            # by their ids, not by their number: a connection that the server ended still looks open here
+            if set(backends) <= set(pids):
                 return True
             if time.monotonic() < deadline:
                 time.sleep(0.002)

@@ -80,7 +80,7 @@ class Counters:
     catalogs: tuple[str, ...]
     reset_at: str
     settings: str = ""
-    backends: int = field(compare=False, default=0)
+    backends: tuple[int, ...] = field(compare=False, default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,8 @@ def capture(admin: connection) -> Base:
             f" ARRAY(SELECT pg_stat_get_blocks_fetched(o) FROM unnest({_oids(sequences)}) o)::text,"
             f" ARRAY(SELECT {written} FROM unnest({_oids(catalogs)}) o)::text,"
             f" pg_stat_get_db_stat_reset_time({database})::text, {_SETTINGS.format(database)},"
-            f" pg_stat_get_db_numbackends({database})"
+            f" ARRAY(SELECT pid FROM pg_stat_get_activity(NULL) WHERE datid = {database}"
+            " AND backend_type = 'client backend')"
         )
         cur.execute(_FILES)
         files = dict(cur.fetchall())
@@ -194,7 +195,7 @@ def changes(
     admin: connection,
     base: Base,
     template: Callable[[], connection],
-    settled: Callable[[int], bool] = lambda backends: True,
+    settled: Callable[[tuple[int, ...]], bool] = lambda backends: True,
     held: Callable[[], bool] = lambda: False,
 ) -> Change:
     """Compare with the template: one round trip, more only where a catalog or a large table was written.
@@ -202,7 +203,7 @@ def changes(
     ``template`` gives a connection to the template database, to tell whether a catalog differs from it, and
     ``held`` tells whether `large.HOLD` was in force all the time.
     A backend reports what it wrote when it ends, a moment after its client is gone: ``settled`` is asked
-    with the number of backends in the database and returns False after waiting for one, to look again.
+    with the process ids of the database's backends and returns False after waiting for one, to look again.
     """
     with admin.cursor() as cur:
         now, then = _counters(cur), base.counters
@@ -403,7 +404,9 @@ def normalise(admin: connection) -> None:
 def _counters(cur: cursor) -> Counters:
     cur.execute("EXECUTE dualdb_counters")
     tables, sequences, catalogs, reset_at, settings, backends = cur.fetchone()  # type: ignore[misc]
-    return Counters(_split(tables), _split(sequences), _split(catalogs), str(reset_at), settings, backends)
+    return Counters(
+        _split(tables), _split(sequences), _split(catalogs), str(reset_at), settings, tuple(backends)
+    )
 
 
 def _split(array: str) -> tuple[str, ...]:
