@@ -506,11 +506,13 @@ class PostgresBackend:
     def _settled(self, leaks: list[str]) -> Callable[[tuple[int, ...]], bool]:
         """Return what waits for backends that are closing, and ends those that stay."""
         deadline = time.monotonic() + _SETTLE
+        ended = False
 
         def settled(backends: tuple[int, ...]) -> bool:
             pids = self._backends()  # a pool may be connecting
             # by their ids, not by their number: a connection that the server ended still looks open here
-            if set(backends) <= set(pids):
+            nonlocal ended
+            if ended or set(backends) <= set(pids):
                 return True
             if time.monotonic() < deadline:
                 time.sleep(0.002)
@@ -523,7 +525,8 @@ class PostgresBackend:
                 )
                 if cursor.fetchone()[0]:
                     leaks.append("a connection that the plugin did not open")
-            return True
+            ended = True  # what it wrote is reported now
+            return False
 
         return settled
 
