@@ -252,7 +252,7 @@ def _refused_in_one_line(make: Callable[[], _Made]) -> _Made:
         return make()
     except (ServerError, SchemaError, config.SettingError) as error:
         message = f"pytest-dualdb: {error}"
-    # outside of the handler: pytest shows the whole chain of an exception
+    # not in the except clause: pytest shows the whole chain of an exception
     pytest.fail(message, pytrace=False)
 
 
