@@ -486,7 +486,13 @@ class UserKeyword(Rule):
             'CREATE TABLE "user" (id INTEGER PRIMARY KEY); INSERT INTO "user" VALUES (1), (2);',
         ),
     )
-    near_misses = (Specimen(["SELECT l.user FROM logins AS l WHERE l.user = 'ada'"], _LOGINS),)
+    near_misses = (
+        Specimen(["SELECT l.user FROM logins AS l WHERE l.user = 'ada'"], _LOGINS),
+        Specimen(
+            [{"sqlite": "SELECT price FROM user", "postgres": 'SELECT price FROM "user"'}],
+            'CREATE TABLE "user" (id INTEGER PRIMARY KEY, price NUMERIC(8, 2)); INSERT INTO "user" VALUES (1, 2.5);',
+        ),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "error":
@@ -496,12 +502,11 @@ class UserKeyword(Rule):
             r"(?<![.\"\w`\[:@$])(user|current_user|session_user|current_role|"
             r"current_catalog)(?![\"\w`\]]|\s*\()"
         )
-        for backend in BACKENDS:
-            for statement in suspects(evidence, backend):
-                found = {one.lower() for one in re.findall(word, bare(statement.sql), re.I)}
-                if found & known:
-                    return True
-        return False
+        # a library quotes the name for PostgreSQL alone
+        return any(
+            known & {one.lower() for one in re.findall(word, bare(statement.sql), re.I)}
+            for statement in suspects(evidence, "postgres")
+        )
 
 
 class LongName(Rule):
