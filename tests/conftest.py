@@ -22,7 +22,9 @@ pytest_plugins = ["pytester"]
 
 LIVE = "postgres_server"
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: children inherit it
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # started in the background by a shell: children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in each run, so that a failure belongs to the change that it comes with; new ones are looked

@@ -9,6 +9,7 @@ from test_plugin import WORKERS
 STORED = {
     "test_dropped": ("book", "foreign-keys-not-enforced"),
     "test_emptied": ("note", "numeric-scale"),
+    "test_beside_a_table_that_is_emptied": ("note", "numeric-scale"),
     "test_rolled_back": ("note", "numeric-scale"),
     "test_rolled_back_by_the_driver": ("note", "numeric-scale"),
 }
@@ -39,3 +40,9 @@ def test_the_message_says_when(projects: Projects, test: str, words: str) -> Non
     done = projects.run("cleanup", "--db=both")
     (divergence,) = done.test(test)["divergences"]
     assert divergence["message"].endswith(words)
+
+
+def test_with_rollback_isolation_the_end_is_compared(projects: Projects) -> None:
+    done = projects.run("cleanup", "--db=both", "--db-isolation=rollback", "-k", "beside")
+    (divergence,) = done.test("test_beside_a_table_that_is_emptied")["divergences"]
+    assert (divergence["kind"], divergence["table"]) == ("state", "note")

@@ -116,7 +116,7 @@ class Backend(Protocol):
         """Return what the tables hold and their schema, while the half goes on: what is committed by now.
 
         Tables with many rows in the template are left out. Nothing is waited for: what can't be read at once
-        raises the driver's error.
+        raises the driver's error. With `rollback` isolation nothing of the half is committed, and nothing is returned.
         """
 
     def look_through(self, connection: Any, tables: Collection[str]) -> Mapping[str, TableState]:

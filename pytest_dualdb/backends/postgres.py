@@ -571,6 +571,8 @@ class PostgresBackend:
         return self._read_all(self._qualified())
 
     def look(self) -> tuple[Mapping[str, TableState], Catalog]:
+        if self.isolation == "rollback":
+            return {}, Catalog()
         large = self._base.large if self._base is not None else {}
         left_out = {self._base.names[oid] for oid in large} if self._base is not None else set()
         with self._connected().cursor() as cursor:

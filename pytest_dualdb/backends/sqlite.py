@@ -297,6 +297,8 @@ class SQLiteBackend:
         return {name.lower(): self._read(name) for name in self.tables()}
 
     def look(self) -> tuple[Mapping[str, TableState], Catalog]:
+        if self.isolation == "rollback":
+            return {}, Catalog()
         connection = _native(self.path, timeout=0)  # the half may go on in another thread
         try:
             cursor = connection.cursor()

@@ -44,6 +44,13 @@ def connection(db):
 
 
 @pytest.fixture
+def logged(db):
+    yield db
+    db.execute("DELETE FROM log")
+    db.connection.commit()
+
+
+@pytest.fixture
 def undone(db):
     made = db.engine()
     outer = made.connect()

@@ -1,2 +1,3 @@
 CREATE TABLE note (id INTEGER PRIMARY KEY, body VARCHAR(200), amount NUMERIC(8, 2));
 INSERT INTO note VALUES (1, 'first', 1.5);
+CREATE TABLE log (line VARCHAR(200));

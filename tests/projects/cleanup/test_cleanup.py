@@ -53,6 +53,12 @@ def test_rebuilt_by_copying(db):
     db.connection.commit()
 
 
+def test_beside_a_table_that_is_emptied(logged):
+    logged.execute("INSERT INTO log VALUES ('stored')")
+    logged.execute("INSERT INTO note VALUES (2, 'second', 0.004)")
+    logged.connection.commit()
+
+
 def test_rolled_back(undone):
     undone.execute(text("INSERT INTO note VALUES (2, 'second', 0.004)"))
     undone.commit()
