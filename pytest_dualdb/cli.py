@@ -250,11 +250,13 @@ def _bench(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(check.reach_server(settings)).server
-            dsn = stack.enter_context(check.postgres_database(server))
-            postgres = stack.enter_context(contextlib.closing(psycopg2.connect(dsn)))
+            # First, as it imports: Python dies of a Ctrl-C that meets it while a dataclass is made, whoever
+            # catches it.
             folder = stack.enter_context(check.sqlite_folder())
             sqlite = sqlite3.connect(folder / "bench.sqlite3", isolation_level=None)
             stack.enter_context(contextlib.closing(sqlite))
+            dsn = stack.enter_context(check.postgres_database(server))
+            postgres = stack.enter_context(contextlib.closing(psycopg2.connect(dsn)))
         except (ServerError, OSError, sqlite3.Error, psycopg2.Error) as error:
             message = check.with_advice(str(error).strip(), check.advice_to_reach(settings))
             print(f"dualdb bench: {message}", file=sys.stderr)
