@@ -28,8 +28,13 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in each run, so that a failure belongs to the change that it comes with; new ones are looked
-# for with --hypothesis-profile=default.
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+# for with --hypothesis-profile=default. How long an example takes to be drawn is the machine's matter.
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("repeatable")
 
 # What pytest prints depends on these. Inner runs print the same wherever the outer one is, on a continuous

@@ -302,7 +302,7 @@ def test_what_is_no_code_stays_as_it_is(backend: Backend, data: st.DataObject) -
     assert bind("".join(parts), (), backend)[0] == "".join(parts)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(literals=st.lists(MARKS, min_size=1, max_size=4), values=st.lists(MARKS, max_size=4))
 def test_values_and_literals_arrive_unchanged(both: Both, literals: list[str], values: list[str]) -> None:
     sql = "SELECT " + ", ".join([*map(quote_text, literals), *["CAST(? AS text)"] * len(values)])
@@ -466,7 +466,7 @@ MOMENTS = st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2200, 1,
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(moment=MOMENTS, amount=st.integers(-600, 600), unit=st.sampled_from(get_args(Unit)), other=MOMENTS)
 def test_date_arithmetic(both: Both, moment: str, amount: int, unit: Unit, other: str) -> None:
     literal = both(lambda f: f"SELECT {f.timestamp_text(f.add(quote_text(moment), amount, unit))}")
@@ -493,7 +493,7 @@ def test_date_arithmetic_in_figures(both: Both) -> None:
         Functions("sqlite").add("x", 1, "weeks")  # type: ignore[arg-type]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=TEXT, start=st.integers(1, 25), length=st.none() | st.integers(0, 25), part=TEXT)
 def test_text(both: Both, text: str, start: int, length: int | None, part: str) -> None:
     stop = None if length is None else start - 1 + length
@@ -645,7 +645,7 @@ def test_insert_or_ignore_and_upsert(both: Both) -> None:
             f.insert_or_ignore("t", "a")
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     name=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=9)
 )
