@@ -162,15 +162,16 @@ def capture(admin: connection) -> Base:
         cur.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
         database = cur.fetchone()[0]  # type: ignore[index]
         cur.execute(
+            # The backends come first: one that is gone by then has reported before.
+            "PREPARE dualdb_counters AS SELECT ARRAY(SELECT pid FROM pg_stat_get_activity(NULL)"
+            f" WHERE datid = {database} AND backend_type = 'client backend'),"
             # VACUUM writes no rows, but what the planner sees.
-            f"PREPARE dualdb_counters AS SELECT ARRAY(SELECT {written} + pg_stat_get_vacuum_count(o)"
+            f" ARRAY(SELECT {written} + pg_stat_get_vacuum_count(o)"
             f" + pg_stat_get_autovacuum_count(o) FROM unnest({_oids(tables)}) o)::text,"
             # nextval and setval read a page of the sequence; last_value alone misses setval(..., false).
             f" ARRAY(SELECT pg_stat_get_blocks_fetched(o) FROM unnest({_oids(sequences)}) o)::text,"
             f" ARRAY(SELECT {written} FROM unnest({_oids(catalogs)}) o)::text,"
-            f" pg_stat_get_db_stat_reset_time({database})::text, {_SETTINGS.format(database)},"
-            f" ARRAY(SELECT pid FROM pg_stat_get_activity(NULL) WHERE datid = {database}"
-            " AND backend_type = 'client backend')"
+            f" pg_stat_get_db_stat_reset_time({database})::text, {_SETTINGS.format(database)}"
         )
         cur.execute(_FILES)
         files = dict(cur.fetchall())
@@ -403,7 +404,7 @@ def normalise(admin: connection) -> None:
 
 def _counters(cur: cursor) -> Counters:
     cur.execute("EXECUTE dualdb_counters")
-    tables, sequences, catalogs, reset_at, settings, backends = cur.fetchone()  # type: ignore[misc]
+    backends, tables, sequences, catalogs, reset_at, settings = cur.fetchone()  # type: ignore[misc]
     return Counters(
         _split(tables), _split(sequences), _split(catalogs), str(reset_at), settings, tuple(backends)
     )
