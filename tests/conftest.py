@@ -21,6 +21,7 @@ from pytest_dualdb.worker import Half, Worker
 pytest_plugins = ["pytester"]
 
 LIVE = "postgres_server"
+WANTED = os.environ.get("DUALDB_POSTGRES") or "auto"
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -54,9 +55,13 @@ for name in (
 
 @pytest.fixture(autouse=True)
 def plain_inner_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep out of inner runs what changes every run where it is installed, but for test_other_plugins.py."""
+    """Keep out of inner runs what changes every run where it is installed, but for test_other_plugins.py.
+
+    And the address of a given server, which is not for tests that end the server that they find.
+    """
     if "pytester" in request.fixturenames:
         request.getfixturevalue("pytester")  # it takes the variable away
+        monkeypatch.delenv("DUALDB_POSTGRES", raising=False)
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly -p no:django")
 
 
@@ -66,7 +71,7 @@ def postgres_server() -> Iterator[Server]:
 
     Not to reach one is an error, never a skip. Its `url("postgres")` is an address for inner runs.
     """
-    with open_server(os.environ.get("DUALDB_POSTGRES") or "auto") as running:
+    with open_server(WANTED) as running:
         yield running.server
 
 
@@ -95,7 +100,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory, postgres_server: Server) 
 def worker(postgres_server: Server) -> Iterator[Worker]:
     """The databases of one process, from the template of `halves.setup`."""
     settings = config.resolve(lambda setting: None, lambda setting: None, halves.ROOT, {})
-    made = Worker(settings, f"test_{secrets.token_hex(4)}", lambda: postgres_server, halves.setup)
+    made = Worker(settings, f"{secrets.token_hex(4)}_test", lambda: postgres_server, halves.setup)
     yield made
     made.close()
 

@@ -56,7 +56,7 @@ def opened(server: Server, isolation: str, rows_of_large: int) -> Iterator[Worke
         ROOT,
         {},
     )
-    name = f"test_{secrets.token_hex(4)}"
+    name = f"{secrets.token_hex(4)}_test"
     worker = Worker(settings, name, lambda: server, lambda db: setup(db, rows_of_large))
     try:
         yield worker

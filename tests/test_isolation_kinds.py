@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import threading
 from typing import Any
 
 import halves
@@ -12,6 +13,8 @@ import pytest
 from halves import QUERY, ROWS, half
 
 from pytest_dualdb import config
+from pytest_dualdb.backends import restore
+from pytest_dualdb.recorder import psycopg2 as psycopg2_recorder
 from pytest_dualdb.server import Server
 from pytest_dualdb.worker import Half, Worker
 
@@ -40,7 +43,7 @@ def test_settings_of_the_database_belong_to_the_template(postgres_server: Server
         halves.ROOT,
         {},
     )
-    made_worker = Worker(settings, f"test_{secrets.token_hex(4)}", lambda: postgres_server, setup)
+    made_worker = Worker(settings, f"{secrets.token_hex(4)}_test", lambda: postgres_server, setup)
     try:
         for _ in range(3):
             with half(made_worker, "postgres") as made:
@@ -64,7 +67,7 @@ def test_rollback_names_connections_of_its_own_and_does_not_wait_for_ever(postgr
         halves.ROOT,
         {},
     )
-    made_worker = Worker(settings, f"test_{secrets.token_hex(4)}", lambda: postgres_server, halves.setup)
+    made_worker = Worker(settings, f"{secrets.token_hex(4)}_test", lambda: postgres_server, halves.setup)
     try:
         with half(made_worker, "postgres") as made:
             assert made.database.fetchall(QUERY) == ROWS
@@ -78,3 +81,34 @@ def test_rollback_names_connections_of_its_own_and_does_not_wait_for_ever(postgr
             assert made.database.fetchall(QUERY) == ROWS
     finally:
         made_worker.close()
+
+
+@pytest.mark.parametrize("isolation", ["reset", "clone"])
+def test_what_a_connection_reports_as_it_ends_is_not_missed(
+    postgres_server: Server, monkeypatch: pytest.MonkeyPatch, isolation: str
+) -> None:
+    """It ends between the two moments at which its changes and the living connections are read."""
+    later = restore._SETTINGS.replace("FROM pg_database WHERE", "FROM pg_database, pg_sleep(0.4) WHERE")
+    monkeypatch.setattr(restore, "_SETTINGS", later)
+    settings = config.resolve(
+        lambda setting: isolation if setting.name == "isolation" else None,
+        lambda setting: None,
+        halves.ROOT,
+        {},
+    )
+    worker = Worker(settings, f"{secrets.token_hex(4)}_test", lambda: postgres_server, halves.setup)
+    try:
+        with half(worker, "postgres") as made:
+            made.database.fetchall(QUERY)  # from here on the statistics tell what changed
+        with half(worker, "postgres") as made:
+            connection = psycopg2_recorder.native_connect(made.database.dsn)
+            connection.autocommit = True
+            connection.cursor().execute("CREATE TABLE made (n INTEGER)")
+            connection.cursor().execute("CREATE TABLE made_later (n INTEGER)")
+            closing = threading.Timer(0.15, connection.close)
+            closing.start()
+        closing.join()
+        with half(worker, "postgres") as made:
+            assert made.database.tables() == ["item"]
+    finally:
+        worker.close()

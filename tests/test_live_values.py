@@ -45,7 +45,7 @@ def setup(db: Database) -> None:
 def judge(postgres_server: Server) -> Iterator[Judge]:
     """Run a piece of work as both halves of a test and judge the pair."""
     settings = config.resolve(lambda setting: None, lambda setting: None, halves.ROOT, {})
-    worker = Worker(settings, f"test_{secrets.token_hex(4)}", lambda: postgres_server, setup)
+    worker = Worker(settings, f"{secrets.token_hex(4)}_test", lambda: postgres_server, setup)
     session = Session(BACKENDS)
 
     def judged(work: Callable[[Database], Any]) -> TestResult:

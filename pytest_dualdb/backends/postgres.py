@@ -108,6 +108,7 @@ class PostgresBackend:
         self._base: restore.Base | None = None
         self._dirty = False
         self._scripted = False
+        self._quiet_at = ""
         self._stale: restore.Change | None = None
         self._catalog = Catalog()
         self._state: dict[str, TableState] = {}
@@ -188,8 +189,15 @@ class PostgresBackend:
         self._base = restore.capture(self._connected()) if self._can_reset() else None
         self._dirty = self._scripted = False
         self._stale = None
+        self._quiet_at = self._position() if self._base is None else ""
         for driver in optional.recorded():
             driver.reconnect(self.own)
+
+    def _position(self) -> str:
+        """Return where the server writes its log: where that stands still, nobody wrote anything anywhere."""
+        with self._administration().cursor() as cursor:
+            cursor.execute("SELECT pg_current_wal_insert_lsn()")
+            return str(cursor.fetchone()[0])
 
     def _disconnect(self, close: Callable[[Any], None] = recorded.replace) -> None:
         """Close every connection of ours and every recorded one to the tests' database, which is replaced."""
@@ -256,7 +264,7 @@ class PostgresBackend:
             self._commit()
         leaks = [*self._end_sessions(), *self._made_roles(statements)]
         if self._base is None:
-            if not statements and not self._scripted:
+            if not statements and not self._scripted and self._position() == self._quiet_at:
                 return HalfEnd(leaks=leaks)
             self._dirty = True
             return self._everything(leaks)
