@@ -257,6 +257,37 @@ class Collection:
         if left_out:
             config.hook.pytest_deselected(items=left_out)
 
+    def finish_late(
+        self, collected: Sequence[pytest.Item], items: list[pytest.Item], config: pytest.Config
+    ) -> None:
+        """Do what marks say that a conftest or another plugin has put on collected tests."""
+        wrong: dict[str, str] = {}
+        elsewhere = []
+        counts: dict[tuple[str, str], set[str]] = {}
+        for item in items:
+            if not isinstance(item, pytest.Function):
+                continue
+            known = item.stash.get(_MARKS, None)
+            if sum(1 for _ in item.iter_markers("dualdb")) == (0 if known is None else len(known.marks)):
+                continue
+            try:
+                marks = self._marks(item)
+            except ValueError as error:
+                wrong[str(error)] = nodeid_of(item)
+                continue
+            assert marks is not None
+            if not self._apply(marks, item):
+                elsewhere.append(item)
+            for rule, _, where in marks.allowances if marks.only is None else ():
+                counts.setdefault((rule, where), set()).add(key_of(item, backend_of(item) or ""))
+        for message, nodeid in wrong.items():
+            config.hook.pytest_collectreport(report=pytest.CollectReport(nodeid, "failed", message, []))
+        if len(items) == len(collected):  # else others may have been left out before they had the mark
+            self._counts = {**{key: len(tests) for key, tests in counts.items()}, **self._counts}
+        if elsewhere:
+            config.hook.pytest_deselected(items=elsewhere)
+            items[:] = [item for item in items if item not in set(elsewhere)]
+
     def marks(self, item: pytest.Item) -> Mapping[str, Any]:
         """Return what the recording of a half carries of its marks, as plain JSON values."""
         found = item.stash.get(_MARKS, None)

@@ -128,6 +128,7 @@ class Halves:
         self.collection.finish(items, self.config)
         collected = list(items)
         yield
+        self.collection.finish_late(collected, items, self.config)
         if self.config.getoption("splits", None):
             self.collection.keep_pairs(collected, items, self.config)
 

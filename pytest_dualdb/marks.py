@@ -113,7 +113,7 @@ def _dualdb(
         if not mark.xfail:
             raise MarkError("raises= belongs to xfail=; expected the backend that raises it, as xfail=")
         classes = raises if isinstance(raises, tuple) else (raises,)
-        plain = all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes)
+        plain = classes and all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes)
         if not plain and not hasattr(raises, "matches"):  # as pytest.RaisesExc and RaisesGroup have
             raise MarkError(f"raises={raises!r}: expected a class of exceptions or a tuple of them")
     return mark
@@ -160,6 +160,11 @@ def _check_together(marks: Marks, test: str) -> None:
         if backends and mark.xfail and mark.xfail not in backends:
             only = next(iter(backends))
             raise MarkError(f"{test}: only={only!r} leaves no half to fail as xfail={mark.xfail!r} expects")
+        unneeded = next((name for name in ("allow", "ignore") if getattr(mark, name)), "")
+        if unneeded and marks.only is not None and mark.where in (test, marks.only.where):
+            raise MarkError(
+                f"{test}: only={marks.only.only!r} leaves nothing to compare; expected no {unneeded}= beside it"
+            )
 
 
 def _suggested(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -13,6 +13,7 @@ from projects import FASTER, Projects, Run, command, environment
 from test_readme import USAGE, run, section, snippets
 
 from pytest_dualdb.report import Allowance, Meta, TestResult, build, markdown
+from pytest_dualdb.server import Server
 
 WORKERS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["n0", "n2"])
 
@@ -211,6 +212,9 @@ BAD = {
     'raises=ValueError, reason="x"': "says nothing; expected one of only=, xfail=, allow=, ignore=",
     'only="sqlite", raises=ValueError, reason="x"': "raises= belongs to xfail=; expected *",
     'xfail="sqlite", raises=3, reason="x"': "raises=3: expected a class of exceptions or a tuple of them",
+    'xfail="sqlite", raises=(), reason="x"': "raises=(): expected a class of exceptions or a tuple of them",
+    'only="sqlite", allow="like-case", reason="x"': "* leaves nothing to compare; expected no allow= beside it",
+    'only="sqlite", ignore=["a"], reason="x"': "* leaves nothing to compare; expected no ignore= beside it",
     'only="sqlite", xfail="postgres", reason="x"': "*only='sqlite' leaves no half to fail as *",
     "ignore=3": "ignore=3: expected column names: a text or a list of texts",
     "": "says nothing; expected one of only=, xfail=, allow=, ignore=",
@@ -272,6 +276,59 @@ def test_marks_that_contradict_each_other_are_refused(pytester: pytest.Pytester)
     )
     result = pytester.runpytest_subprocess("--db=sqlite")
     result.stdout.fnmatch_lines(["*::test_it: its marks say only='postgres' and only='sqlite'; expected *"])
+
+
+LATE = """
+    import pytest
+
+    def pytest_collection_modifyitems(items):
+        for item in items:
+            for name, said in {
+                "test_only": {"only": "postgres"}, "test_fails": {"xfail": "postgres"},
+                "test_allowed": {"allow": "like-case"}, "test_no_more": {"allow": "like-case"},
+                "test_bad": {"allow": "like-cas"},
+            }.items():
+                if item.originalname == name:
+                    item.add_marker(pytest.mark.dualdb(reason="known", **said))
+"""
+
+
+@WORKERS
+def test_marks_of_a_conftest_hold_as_well(
+    pytester: pytest.Pytester, postgres_server: Server, workers: tuple[str, ...]
+) -> None:
+    pytester.makeconftest(LATE)
+    pytester.makepyfile(
+        test_it="""
+        import unittest
+        import pytest
+
+        LIKE = "SELECT name FROM (SELECT 'Ada' AS name) AS people WHERE name LIKE "
+        def test_only(db): db.scalar("SELECT 1")
+        def test_allowed(db): db.fetchall(LIKE + "'a%'")
+        def test_no_more(db): db.fetchall(LIKE + "'A%'")
+
+        @pytest.mark.usefixtures("db")
+        class Case(unittest.TestCase):
+            def test_fails(self): raise LookupError
+        """
+    )
+    where = f"--db-postgres={postgres_server.url(postgres_server.maintenance)}"
+    result = pytester.runpytest_subprocess("--db=both", where, *workers)
+    result.assert_outcomes(passed=5, failed=1, xfailed=1, deselected=0 if workers else 1)
+    result.stdout.fnmatch_lines(["FAILED *Case::test_fails?sqlite? *"])
+    result.stdout.fnmatch_lines(["1 allowance no longer applies: *::test_no_more (like-case: known)"])
+    assert "HIGH" not in result.stdout.str()
+
+
+@WORKERS
+def test_a_bad_mark_of_a_conftest_is_an_error(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    pytester.makeconftest(LATE)
+    pytester.makepyfile("def test_bad(db): pass")
+    result = pytester.runpytest_subprocess("--db=sqlite", *workers)
+    result.stdout.fnmatch_lines(["*::test_bad: *allow='like-cas': unknown rule; did you mean 'like-case'?"])
+    assert result.ret in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.TESTS_FAILED)
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
 
 
 def test_rules_of_the_users_own_may_be_allowed(pytester: pytest.Pytester) -> None:
