@@ -6,6 +6,8 @@ later is on the item: `backend_of` and `key_of` read it.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +26,8 @@ BACKEND = "_dualdb_backend"
 AGAIN = "-again"
 """What the parameter of a half's second run ends in."""
 
+TESTED = pytest.StashKey[Callable[[], None]]()
+"""To be called when a test's own part is over and what cleans up begins."""
 _HALF_OF = pytest.StashKey[str]()
 _MARKS = pytest.StashKey["Marks"]()
 _ELSEWHERE = pytest.StashKey[bool]()
@@ -319,10 +323,39 @@ class _NamedHalf(pytest.Function):
 
     def runtest(self) -> None:
         name, self.name = self.name, self.originalname
+        method: Any = self.obj
+        case = method.__self__
+        # pytest gives the instance what `obj` is, but for a coroutine function
+        self.obj = ending_with(method, self.stash.get(TESTED, lambda: None))
+        setattr(case, self.originalname, self.obj)
         try:
             super().runtest()
         finally:
-            self.name = name
+            self.name, self.obj = name, method
+            vars(case).pop(self.originalname, None)
+
+
+def ending_with(method: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
+    """Return a method that calls ``then`` at its end, however it ends."""
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await method(*args, **kwargs)
+            finally:
+                then()
+
+        return awaited
+
+    @functools.wraps(method)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        finally:
+            then()
+
+    return called
 
 
 def _overridden(names: Iterable[str], known: Mapping[str, Sequence[Any]], item: pytest.Item) -> bool:

@@ -59,7 +59,8 @@ class Divergence:
     ``position`` orders the divergences of a pair by when they happened; what is seen only at the end
     (state, outcome) comes last. ``swallowed`` marks an error that the application did not let out. ``note``
     marks rows that differ in generated keys alone, consistently, and tables that one half only did not get
-    to write because it ended before (``cut-short``).
+    to write because it ended before (``cut-short``). ``undone`` marks contents that were rolled back or never
+    committed, as they were before.
     """
 
     kind: Kind
@@ -72,6 +73,7 @@ class Divergence:
     difference: Difference | None = None
     swallowed: bool = False
     note: Literal["", "generated-keys", "cut-short"] = ""
+    undone: bool = False
 
     @property
     def site_statement(self) -> Statement | None:

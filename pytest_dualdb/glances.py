@@ -32,7 +32,7 @@ class Glances:
         recorder.before_clearing = self._look
         recorder.before_rollback = self._look_through
         self.undone: dict[str, TableState] = {}
-        """What a connection had written when a fixture rolled it back."""
+        """What a connection had written when it was rolled back, or closed, after the test."""
 
     def _look(self) -> None:
         entries = self._recorder.entries
@@ -55,7 +55,7 @@ class Glances:
     def _look_through(self, connection: Any, number: int) -> None:
         wrote: set[str] = set()
         for entry in reversed(self._recorder.entries):
-            if entry.connection != number:
+            if entry.connection != number or entry.database:
                 continue
             if entry.kind in ("commit", "rollback"):
                 break
@@ -77,6 +77,11 @@ class Glances:
             return
         finally:
             self._recorder.paused -= 1
+
+    def look_at_the_rest(self) -> None:
+        """Look through the connections that are still open: what they have not committed is about to go."""
+        for connection, number in self._recorder.connections():
+            self._look_through(connection, number)
 
     def completed(self, end: HalfEnd, statements: Sequence[Statement]) -> tuple[HalfEnd, frozenset[str]]:
         """Return the end of the half with what was there before the clean-up, and the tables of which that is so."""

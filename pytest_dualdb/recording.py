@@ -212,7 +212,7 @@ class Recording:
 
     ``state`` holds the tables that this half may have changed, and ``catalog`` the schema if it changed
     that. ``cleared`` names the tables that were emptied or dropped at the end: their state is the one before.
-    ``undone`` holds the tables that a fixture rolled back after the test, as they were then. ``template`` (the
+    ``undone`` holds the tables with what was rolled back after the test, or never committed. ``template`` (the
     tables that have rows) and ``template_catalog`` are what each half starts with: the first recording of each
     worker has them. ``window`` is the half's start and end in seconds since the epoch. ``repeat`` marks the
     second run of a half on its backend. ``zone`` is the server's time zone, empty where there is no such thing.

@@ -57,7 +57,8 @@ class State:
         undone = [self.recordings[backend].undone for backend in BACKENDS]
         for name in self._referred_first(undone[0].keys() & undone[1].keys()):
             for divergence in self._table_state(name, undone[0][name], undone[1][name]):
-                yield replace(divergence, message=f"{divergence.message}, before the test rolled it back")
+                message = f"{divergence.message}, before it was rolled back"
+                yield replace(divergence, message=message, undone=True)
 
     def _cleared(self) -> frozenset[str]:
         return self.recordings["sqlite"].cleared | self.recordings["postgres"].cleared

@@ -13,7 +13,7 @@ import importlib.util
 import itertools
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from pytest_dualdb.backends import (
     restore,
     table_state,
 )
-from pytest_dualdb.backends.reading import TABLES, Reader, plain_name, read_catalog, stream
+from pytest_dualdb.backends.reading import TABLES, Reader, Through, plain_name, read_catalog, stream
 from pytest_dualdb.recorder import optional
 from pytest_dualdb.recorder import psycopg2 as recorded
 from pytest_dualdb.recording import (
@@ -592,13 +592,32 @@ class PostgresBackend:
                 cursor.execute("SET lock_timeout = 0")
 
     def look_through(self, connection: Any, tables: Collection[str]) -> Mapping[str, TableState]:
-        if self.isolation == "rollback" or not isinstance(connection, ext.connection):
+        if self.isolation == "rollback":
             return {}
-        if connection.get_transaction_status() != ext.TRANSACTION_STATUS_INTRANS:
-            return {}
-        with ext.cursor(connection) as cursor:
+        with self._reading(connection) as cursor:
+            if cursor is None:
+                return {}
+            cursor.execute(f"SET LOCAL lock_timeout = {_GLANCE}")
             names = [name for name in self._qualified(cursor) if plain_name(name) in tables]
             return self._read_all([name for name in names if not self._is_large(name)], cursor)
+
+    @contextlib.contextmanager
+    def _reading(self, connection: Any) -> Iterator[Any]:
+        """Give a cursor that reads in the transaction of a recorded connection, None if it is in none."""
+        if isinstance(connection, ext.connection):
+            if connection.get_transaction_status() != ext.TRANSACTION_STATUS_INTRANS:
+                yield None
+                return
+            with ext.cursor(connection) as cursor:
+                yield cursor
+            return
+        found = (driver.reading(connection) for driver in optional.recorded())
+        query = next((query for query in found if query is not None), None)
+        if query is None:
+            yield None
+            return
+        with self._connected().cursor() as casting:
+            yield Through(query, casting)
 
     def expect_any_change(self) -> None:
         self._scripted = True

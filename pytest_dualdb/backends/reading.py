@@ -14,6 +14,7 @@ import psycopg2.extensions as ext
 
 from pytest_dualdb.backends import quoted
 from pytest_dualdb.encoding import CHUNK_ROWS
+from pytest_dualdb.recorder.optional import Query
 from pytest_dualdb.recording import Catalog, Column, ForeignKey, Index, Table
 
 _SYSTEM = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'"
@@ -60,6 +61,32 @@ def plain_name(table: str) -> str:
     return table.replace('"', "").removeprefix("public.").lower()
 
 
+class Through:
+    """A cursor for what is read here, in a transaction of another driver than psycopg2."""
+
+    def __init__(self, query: Query, casting: Any) -> None:
+        """``casting`` is a cursor of psycopg2, in whose place the values are cast."""
+        self.casting = casting
+        self._query = query
+        self._rows: list[tuple[Any, ...]] = []
+
+    @property
+    def connection(self) -> Through:
+        return self
+
+    def get_transaction_status(self) -> int:
+        return ext.TRANSACTION_STATUS_INTRANS
+
+    def execute(self, sql: str, params: Sequence[str] = ()) -> None:
+        self._rows = self._query(sql, params)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._rows
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """How the columns of one table are read as text: the expressions, and psycopg2's casts of the text."""
@@ -84,6 +111,7 @@ class Reader:
 
     def row(self, values: Sequence[str | None], cursor: Any) -> tuple[Any, ...]:
         """Return a row as psycopg2 gives it."""
+        cursor = getattr(cursor, "casting", cursor)
         return tuple(
             value if cast is None or value is None else cast(value, cursor)
             for value, cast in zip(values, self.casts, strict=True)

@@ -309,7 +309,9 @@ class SQLiteBackend:
             connection.close()
 
     def look_through(self, connection: Any, tables: Collection[str]) -> Mapping[str, TableState]:
-        if self.isolation == "rollback" or not connection.in_transaction:
+        if self.isolation == "rollback" or not isinstance(connection, recorded.RecordedConnection):
+            return {}
+        if not connection.in_transaction:
             return {}
         cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
         cursor.row_factory = None

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -205,15 +206,16 @@ class Recorder:
         self.before_clearing: Callable[[], None] = lambda: None
         """Is called before a statement that drops a table, or empties one while fixtures clean up."""
         self.before_rollback: Callable[[Any, int], None] = lambda connection, number: None
-        """Is called with the connection and its number before a rollback while fixtures clean up."""
+        """Is called with a connection and its number before its transaction is given up while fixtures clean up."""
         self.bypasses: list[Entry] = []
         self.observed: list[tuple[str, Any]] = []
         self.paused = 0
         self.started = time.time()
         self._sites = sites_below(rootdir)
-        self._connections: dict[int, int] = {}
+        self._connections: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._thread = threading.local()  # an ident is given again once its thread has ended
         self._threads = itertools.count()
+        self._numbers = itertools.count()
 
     def open(
         self,
@@ -235,12 +237,11 @@ class Recorder:
         where, lane = (None, None) if origin is None else origin
         if lane is None:
             lane = self.lane()
-        number = self._connections.setdefault(id(connection), len(self._connections))
+        number = self._number(connection)
         entry = Entry(kind, sql, copied(params), place or where or self._sites.find(sql), number, lane)
         if driver == self.backend and database == self.own:
             if kind == "rollback":
-                if self.ending:
-                    self.before_rollback(connection, number)
+                self.given_up(connection)
             elif sql.lstrip()[:6].upper() in (_CLEARS if self.ending else _DROPS):
                 self.before_clearing()
             self.entries.append(entry)
@@ -251,6 +252,22 @@ class Recorder:
             entry.database = database
             self.bypasses.append(entry)
         return entry
+
+    def _number(self, connection: object) -> int:
+        known = self._connections.get(id(connection))
+        if known is None or known[0]() is not connection:
+            known = self._connections[id(connection)] = (weakref.ref(connection), next(self._numbers))
+        return known[1]
+
+    def given_up(self, connection: object) -> None:
+        """Take note that a connection's transaction is about to end without a commit."""
+        if self.ending and not self.paused:
+            self.before_rollback(connection, self._number(connection))
+
+    def connections(self) -> list[tuple[Any, int]]:
+        """Return the connections that still exist, with their numbers."""
+        found = [(reference(), number) for reference, number in list(self._connections.values())]
+        return [(connection, number) for connection, number in found if connection is not None]
 
     def lane(self) -> int:
         """Return the number of what runs now: a thread, or a task beside others in one thread.

@@ -119,6 +119,10 @@ def end_sessions(database: str) -> tuple[list[str], list[int]]:
     return list(dict.fromkeys(leaks)), []
 
 
+def reading(connection: Any) -> None:
+    """Return None: what is read is the connection of sqlite3 below."""
+
+
 def backends(database: str) -> list[int]:
     return []
 

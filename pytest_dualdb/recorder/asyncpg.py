@@ -19,7 +19,8 @@ import re
 import sys
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import asyncpg
@@ -30,6 +31,7 @@ import asyncpg.prepared_stmt
 
 from pytest_dualdb.recorder import Entry, current, failure_of, placed
 from pytest_dualdb.recorder import psycopg2 as recorded_psycopg2
+from pytest_dualdb.recorder.optional import Query
 from pytest_dualdb.recorder.sqlite3 import recorded_class, tee
 
 _CONNECTION: Any = asyncpg.Connection
@@ -108,7 +110,21 @@ class RecordedConnection(_CONNECTION):  # type: ignore[misc]
         call: Coroutine[Any, Any, str] = self._issue(query, kind, args, kwargs)
         return call
 
+    async def _shown(self) -> None:
+        """Let be read what ends without a commit: elsewhere, as that waits for answers that this loop brings."""
+        recorder = current()
+        if recorder is not None and recorder.ending and not recorder.paused and self.is_in_transaction():
+            with ThreadPoolExecutor(1, "dualdb") as pool:
+                await self._loop.run_in_executor(pool, recorder.given_up, self)
+
+    async def close(self, **kwargs: Any) -> None:
+        if not self.is_closed():
+            await self._shown()
+        await super().close(**kwargs)
+
     async def _run(self, query: str, kind: str, args: Any, kwargs: Any) -> Any:
+        if kind == "rollback":
+            await self._shown()
         native = super().execute(query, *args, **kwargs)
         if args or not kind:
             return await native  # with arguments, `_execute` records it
@@ -425,6 +441,20 @@ def _abandon(connection: Any) -> None:
             transport._closed = True
         inner._sock.close()
         inner._sock = None
+
+
+def reading(connection: Any) -> Query | None:
+    if not isinstance(connection, RecordedConnection) or connection.is_closed():
+        return None
+    loop = connection._loop
+    if not connection.is_in_transaction() or not loop.is_running() or loop is asyncio._get_running_loop():
+        return None
+
+    def query(sql: str, params: Sequence[str]) -> list[tuple[Any, ...]]:
+        call = connection.fetch(sql.replace("%s", "$1::text") if params else sql, *params, timeout=_PATIENCE)
+        return list(map(tuple, asyncio.run_coroutine_threadsafe(call, loop).result()))
+
+    return query
 
 
 def backends(database: str) -> list[int]:

@@ -22,6 +22,10 @@ _RECORDERS = {
 """The driver's module, and the one of ours that records it."""
 
 
+Query = Callable[[str, Sequence[str]], "list[tuple[Any, ...]]"]
+"""Runs a query, with parameters for ``%s``, and returns its rows."""
+
+
 class Sessions(Protocol):
     """What a driver's connections to one database are asked at the end of a half, by database name."""
 
@@ -30,6 +34,9 @@ class Sessions(Protocol):
 
     def end_sessions(self, database: str) -> tuple[list[str], list[int]]:
         """End what a half left open; return what that was, and the process ids of backends still at work."""
+
+    def reading(self, connection: Any) -> Query | None:
+        """Return how to read in the transaction that a connection is in, None if that can't be done from here."""
 
     def backends(self, database: str) -> list[int]:
         """Return the process ids of the backends of all connections, kept ones too."""

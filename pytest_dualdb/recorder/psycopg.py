@@ -20,14 +20,16 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import pq
+from psycopg.adapt import Transformer
 
 from pytest_dualdb.recorder import Entry, current, failure_of
 from pytest_dualdb.recorder import psycopg2 as base
+from pytest_dualdb.recorder.optional import Query
 from pytest_dualdb.recorder.psycopg_cursors import (
     RecordedAsyncCursor,
     RecordedAsyncServerCursor,
@@ -46,6 +48,7 @@ else:
 _IDLE = pq.TransactionStatus.IDLE
 _ACTIVE = pq.TransactionStatus.ACTIVE
 _INERROR = pq.TransactionStatus.INERROR
+_INTRANS = pq.TransactionStatus.INTRANS
 _OK = pq.ConnStatus.OK
 _BAD = pq.ConnStatus.BAD
 _MAX_KEPT = 16
@@ -110,6 +113,9 @@ class _Connected(_Native):  # type: ignore[misc]
 
     def _given_back(self) -> bool:
         """Leave the backend for another connection; False if the driver has to close this one."""
+        recorder = current()
+        if recorder is not None:
+            recorder.given_up(self)
         state = self._dualdb
         if state.lost:  # it has no backend, and shall not get another one
             state.lost = False
@@ -312,6 +318,31 @@ def end_sessions(database: str) -> tuple[list[str], list[int]]:
             if not _end_session(pgconn, _HELD):
                 pgconn.finish()
     return list(leaks), at_work
+
+
+def reading(connection: Any) -> Query | None:
+    if not isinstance(connection, _Connected):
+        return None
+    pgconn = connection.pgconn
+    if pgconn.status != _OK or pgconn.transaction_status != _INTRANS:
+        return None
+    if pgconn.pipeline_status != pq.PipelineStatus.OFF:
+        return None
+    return functools.partial(_read, pgconn)
+
+
+def _read(pgconn: Any, sql: str, params: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Run a query on a backend itself, whichever kind of connection it serves."""
+    values = [value.encode() for value in params]
+    if values:
+        answer = pgconn.exec_params(sql.replace("%s", "$1::text").encode(), values)
+    else:
+        answer = pgconn.exec_(sql.encode())
+    if answer.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+        raise psycopg.DatabaseError(answer.error_message.decode("utf-8", "replace"))
+    transformer = Transformer()
+    transformer.set_pgresult(answer)
+    return transformer.load_rows(0, answer.ntuples, tuple)
 
 
 def backends(database: str) -> list[int]:

@@ -315,7 +315,11 @@ class RecordedConnection(ext.connection):
             return
         if self._nested:
             self._end_nested("rollback")  # it is one connection for everybody: only the half's end closes it
-        elif not keep(self):
+            return
+        recorder = current()
+        if recorder is not None:
+            recorder.given_up(self)
+        if not keep(self):
             super().close()
 
     def get_transaction_status(self) -> int:

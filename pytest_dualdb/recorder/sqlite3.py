@@ -253,6 +253,9 @@ class RecordedConnection(sqlite3.Connection):
         with contextlib.suppress(sqlite3.Error):
             # as closing does, unless a cursor of ours lives on, in the traceback of an error
             if self.in_transaction:
+                recorder = current()
+                if recorder is not None:
+                    recorder.given_up(self)
                 super().rollback()
         super().close()
 

@@ -69,6 +69,8 @@ class Rule:
     """The kinds of divergence that the rule can explain."""
     notes: ClassVar[frozenset[str]] = frozenset()
     """The notes (`Divergence.note`) of divergences that the rule is asked about beside those without one."""
+    of_commits: ClassVar[bool] = False
+    """Whether the reason is what was committed and what was not: then contents before a rollback don't show it."""
     both_fail: ClassVar[bool] = False
     """Whether the rule is asked about statements that fail on both, too: an error else is of one backend alone."""
     severity: ClassVar[Severity | None] = None
@@ -83,7 +85,7 @@ class Rule:
         # that a statement is slow has nothing to do with what a rule reads in its text, unless it says so
         if (self.kinds or divergence.kind == "time") and divergence.kind not in self.kinds:
             return False
-        if divergence.note and divergence.note not in self.notes:
+        if (divergence.note and divergence.note not in self.notes) or (divergence.undone and self.of_commits):
             return False
         halves = divergence.sqlite, divergence.postgres
         both = all(statement is not None and statement.error is not None for statement in halves)
@@ -195,6 +197,8 @@ class Evidence:
 
     def contents(self, table: str, backend: Backend) -> TableState | None:
         """Return what the table holds after the half (or held before it, if the half did not change it)."""
+        if self.divergence.undone and (undone := self.recordings[backend].undone.get(table.lower())):
+            return undone
         own = self.recordings[backend].state.get(table.lower())
         return own if own is not None else self.templates.get(backend, {}).get(table.lower())
 

@@ -117,6 +117,7 @@ class CommitOfAborted(Rule):
     title = "COMMIT after a swallowed error is a ROLLBACK on PostgreSQL"
     instead = "ROLLBACK on error, or a SAVEPOINT around what may fail"
     kinds = frozenset({"state", "rows", "rowcount", "error"})
+    of_commits = True
     priority = 25
     specimens = (
         Specimen(["INSERT INTO item VALUES (2, 'b')", "INSERT INTO item VALUES (3, 'a')", "COMMIT"], _ITEM),
@@ -182,6 +183,7 @@ class TransactionalDdl(Rule):
     title = "DDL is final at once on SQLite, undone by a rollback on PostgreSQL"
     instead = "BEGIN before the DDL on SQLite, COMMIT after it on both"
     kinds = frozenset({"error", "state", "rows", "columns"})
+    of_commits = True
     priority = 15
     specimens = (
         Specimen(["CREATE TABLE tag (name TEXT)", "ROLLBACK", "CREATE TABLE tag (name TEXT)", "COMMIT"]),
@@ -313,6 +315,7 @@ class UncommittedWork(Rule):
     title = "work without a commit, kept by one database only"
     instead = "commit, and the same autocommit setting on both connections"
     kinds = frozenset({"state", "rows"})
+    of_commits = True
     priority = 12
     specimens = (
         Specimen(["WITH n AS (SELECT 2 AS id) INSERT INTO item (id) SELECT id FROM n", "ROLLBACK"], _ITEM),
@@ -394,6 +397,7 @@ class SavepointTransaction(Rule):
     title = "a savepoint is a transaction of its own on SQLite only"
     instead = "BEGIN before the savepoint, COMMIT after it"
     kinds = frozenset({"error", "state", "rows"})
+    of_commits = True
     priority = 13
     specimens = (
         Specimen(
