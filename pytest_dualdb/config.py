@@ -123,12 +123,7 @@ class Settings:
 
         That is a variable whose lines are for the other backend only.
         """
-        found: dict[str, str | None] = {variable.name: None for variable in self.env}
-        for which in ("", backend):  # a line for the backend wins
-            for variable in self.env:
-                if variable.backend == which:
-                    found[variable.name] = variable.template.format(**fields)
-        return found
+        return filled_in(self.env, backend, fields)
 
     def schema_files(self, backend: Backend, only: Sequence[str] | None = None) -> list[Path]:
         """Return the schema files of a backend; raises SettingError for one that is missing."""
@@ -142,6 +137,18 @@ class Settings:
                 raise SettingError(f"{where}: no schema file {path}; expected a file of SQL for {backend}")
             found.append(path)
         return found
+
+
+def filled_in(
+    variables: Sequence[Variable], backend: Backend, fields: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Return the values of variables for a backend; None is for one that is not set there."""
+    found: dict[str, str | None] = {variable.name: None for variable in variables}
+    for which in ("", backend):  # a line for the backend wins
+        for variable in variables:
+            if variable.backend == which:
+                found[variable.name] = variable.template.format(**fields)
+    return found
 
 
 def resolve(
@@ -173,14 +180,24 @@ def resolve(
                 f"{sources[setting.name]}: unknown value {value!r}; expected one of {expected}"
             )
     values["report"] = tuple(Path(path) for path in values["report"])
-    values["env"] = tuple(_variable(line) for line in values["env"] if line.strip())
+    values["env"] = tuple(parsed(line, "dualdb_env") for line in values["env"] if line.strip())
     asked = frozenset[str]().union(*(variable.fields for variable in values["env"]))
     if values["listen"] == "auto" and {"host", "password"} <= asked:
         # put together by hand, a folder makes no URL
         values["listen"], sources["listen"] = "tcp", "dualdb_env"
     for name in ("schema", "redirect", "ignore"):
         values[name] = tuple(line.strip() for line in values[name] if line.strip())
+    for path in values["redirect"]:
+        _check_redirected(path, rootdir)
     return Settings(rootdir=rootdir, sources=sources, **values)
+
+
+def _check_redirected(path: str, rootdir: Path) -> None:
+    expected = "expected the path of a SQLite file, as the application opens it"
+    if path.startswith((":", "file:")):
+        raise SettingError(f"dualdb_redirect: {path!r} is no file; {expected}")
+    if path.endswith(("/", os.sep)) or (rootdir / path).is_dir():
+        raise SettingError(f"dualdb_redirect: {path!r} is a folder; {expected}")
 
 
 def _truth(text: str, source: str) -> bool:
@@ -197,25 +214,22 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def _variable(line: str) -> Variable:
+def parsed(line: str, source: str) -> Variable:
+    """Return the variable that a line defines; raises SettingError, which names ``source``."""
     left, equals, template = (part.strip() for part in line.partition("="))
     name, bracket, backend = left.removesuffix("]").partition("[")
     if not equals or not name or bool(bracket) != left.endswith("]"):
         raise SettingError(
-            f"dualdb_env: {line!r} is not NAME=template or NAME[backend]=template, such as DATABASE_URL={{url}}"
+            f"{source}: {line!r} is not NAME=template or NAME[backend]=template, such as DATABASE_URL={{url}}"
         )
     if bracket and backend.strip() not in BACKENDS:
-        raise SettingError(f"dualdb_env: {line!r}: unknown backend; expected {' or '.join(BACKENDS)}")
-    return checked(Variable(name.strip(), backend.strip(), template), f"dualdb_env: {line!r}")
-
-
-def checked(variable: Variable, source: str) -> Variable:
-    """Return a variable; raises SettingError, which names ``source``, if its template can't be filled in."""
+        raise SettingError(f"{source}: {line!r}: unknown backend; expected {' or '.join(BACKENDS)}")
+    variable = Variable(name.strip(), backend.strip(), template)
     expected = " ".join(f"{{{field}}}" for field in _FIELDS)
     try:
         unknown = sorted(variable.fields.difference(_FIELDS))
     except ValueError as error:
-        raise SettingError(f"{source}: {error}; expected text with {expected}") from None
+        raise SettingError(f"{source}: {line!r}: {error}; expected text with {expected}") from None
     if unknown:
-        raise SettingError(f"{source}: {unknown[0]!r} is not known; expected {expected}")
+        raise SettingError(f"{source}: {line!r}: {unknown[0]!r} is not known; expected {expected}")
     return variable

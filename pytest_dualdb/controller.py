@@ -110,8 +110,8 @@ class Controller:
             distribution.pin(specs)
         server = None
         if "postgres" in self.settings.backends and not self.config.option.collectonly:
-            self.halves.server.start()
-            server = self.halves.server.get().to_json()
+            here = all(getattr(spec, "popen", False) for spec in specs)
+            server = self.halves.server.shared() if here else self.halves.server.get().to_json()
         distribution.tell(specs, {"run": self.halves.run, "server": server})
 
     def _refuse_to_pin(self, dist: str, workers: int) -> None:
@@ -174,6 +174,8 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         self._nodeids.update(map(without_group, ids))
+        if self.halves.server.started:
+            self.halves.server.get()  # that there is none is said once, and not by each test
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

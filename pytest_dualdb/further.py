@@ -29,7 +29,7 @@ class Wanted:
     """What a call of `pytest_dualdb.database_fixture` asks for."""
 
     schema: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[config.Variable, ...] = ()
     setup: Callable[[Database], None] | None = None
     scope: str = "function"
 
@@ -41,7 +41,7 @@ class Further:
     name: str
     backend: Backend
     database: Database
-    env: Mapping[str, str]
+    env: Mapping[str, str | None]
     shared: bool = False
     tests: list[str] = field(default_factory=list)
 
@@ -71,8 +71,6 @@ def fixture_of(wanted: Wanted) -> Any:
         raise config.SettingError(
             f"database_fixture: unknown scope {wanted.scope!r}; expected one of {', '.join(_SCOPES)}"
         )
-    for name, template in wanted.env:
-        config.checked(config.Variable(name, "", template), f"database_fixture: env: {name}={template}")
 
     def further(request: pytest.FixtureRequest, db: Database) -> Database:
         found: Database = _halves(request).further(request.node, str(request.fixturename), wanted)

@@ -6,6 +6,7 @@ It runs in each worker of pytest-xdist, or in the one process there is. What a h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 from pytest_dualdb import config
 from pytest_dualdb.collection import (
+    TESTED,
     Collection,
     backend_of,
     is_repeat,
@@ -82,6 +84,7 @@ class Halves:
         half = _refused_in_one_line(lambda: self.worker().start(backend))  # type: ignore[arg-type]
         del item.stash[_REFUSED]
         item.stash[_HALF] = half
+        item.stash[TESTED] = half.tested
         for shared in self.worker().shared:
             shared.tests.append(key_of(item, backend))
         return half
@@ -100,7 +103,7 @@ class Halves:
         """Give a database that several tests share, for as long as they last."""
         shared = _refused_in_one_line(lambda: self.worker().further(backend, name, wanted))
         before = {variable: os.environ.get(variable) for variable in shared.env}
-        os.environ.update(shared.env)
+        self.worker().set_environment(shared.env)
         self.worker().shared.append(shared)
         yield shared.database
         self.worker().shared.remove(shared)
@@ -146,14 +149,22 @@ class Halves:
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self.deselected.update(nodeid_of(item) for item in items if backend_of(item) is not None)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self.server.started:
-            self.server.get()
+            self.server.wait()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         if self.deselected and hasattr(self.config, "workeroutput"):
             self.config.workeroutput["dualdb_deselected"] = list(self.deselected)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        tested = item.stash.get(TESTED, None)
+        if tested is not None:
+            tested()
+            del item.stash[TESTED]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -176,7 +187,6 @@ class Halves:
         try:
             phases = item.stash.setdefault(_PHASES, {})
             phase = _phase(report, call, half)
-            half.recorder.ending = half.recorder.ending or report.when == "call"
             if phases.get(report.when, ("passed",))[0] != "failed":  # as a subtest of this phase was
                 phases[report.when] = phase
             if report.when == "teardown":
@@ -325,6 +335,7 @@ class ServerSource:
         self._running: RunningServer | None = None
         self._error: Exception | None = None
         self._server: Server | None = None
+        self._listener: Any = None
 
     @property
     def started(self) -> bool:
@@ -332,12 +343,15 @@ class ServerSource:
 
     def start(self) -> None:
         """Begin to start the server; `get` waits for it."""
-        if self._thread is None and self._given is None:
+        if self._thread is None and self._server is None:
             self._thread = threading.Thread(target=self._open, name="dualdb-server", daemon=True)
             self._thread.start()
 
     def _open(self) -> None:
         try:
+            if self._given is not None:
+                self._server = self._shared()
+                return
             from pytest_dualdb.server import open_server
 
             self._running = open_server(
@@ -349,20 +363,71 @@ class ServerSource:
     def get(self) -> Server:
         """Return the server; raises UsageError with what was tried if there is none."""
         if self._server is None:
-            if self._given is not None:
-                from pytest_dualdb.server import Server
-
-                self._server = Server.from_json(self._given)
-            else:
-                self.start()
-                assert self._thread is not None
-                self._thread.join()
-                if self._running is None:
-                    raise pytest.UsageError(f"pytest-dualdb: no PostgreSQL: {self._error}")
+            self.start()
+            assert self._thread is not None
+            self._thread.join()
+            if self._running is not None:
                 self._server = self._running.server
+            elif self._server is None:
+                source = self._settings.sources.get("postgres", "default")
+                where = "" if source == "default" else f" from {source}"
+                raise pytest.UsageError(f"pytest-dualdb: no PostgreSQL{where}: {self._error}")
         return self._server
 
+    def wait(self) -> None:
+        """Wait for the server; in a worker, that there is none is the controller's to say."""
+        if self._given is None:
+            self.get()
+        elif self._thread is not None:
+            self._thread.join()
+
+    def shared(self) -> dict[str, Any]:
+        """Return for workers where to ask for the server: it starts when the first one does."""
+        from multiprocessing.connection import Listener
+
+        key = os.urandom(16)
+        try:
+            self._listener = Listener(("127.0.0.1", 0), authkey=key)
+        except OSError:  # no such network here
+            return self.get().to_json()
+        threading.Thread(target=self._answer, name="dualdb-share", daemon=True).start()
+        return {"address": self._listener.address, "key": key.hex()}
+
+    def _answer(self) -> None:
+        from multiprocessing import AuthenticationError
+
+        while (listener := self._listener) is not None:
+            # whoever goes before the answer comes, or is none of ours
+            with contextlib.suppress(OSError, EOFError, AuthenticationError), listener.accept() as asking:
+                try:
+                    answer = self.get().to_json()
+                except pytest.UsageError:
+                    answer = {"error": str(self._error)}
+                asking.send_bytes(json.dumps(answer).encode())
+
+    def _shared(self) -> Server:
+        """Return the server that the controller has, or is about to start. Raises ServerError."""
+        from multiprocessing.connection import Client
+
+        from pytest_dualdb.server import Server, ServerError
+
+        assert self._given is not None
+        answer = self._given
+        if "address" in answer:
+            with Client(tuple(answer["address"]), authkey=bytes.fromhex(answer["key"])) as connection:
+                answer = json.loads(connection.recv_bytes())
+        if "error" in answer:
+            raise ServerError(answer["error"])
+        return Server.from_json(answer)
+
     def stop(self, archive: str = "") -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            import socket
+
+            with contextlib.suppress(OSError):
+                socket.create_connection(listener.address).close()  # ends the wait for the next
+            listener.close()
         if self._thread is not None:
             self._thread.join()
         if self._running is not None:

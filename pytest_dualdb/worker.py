@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from pytest_dualdb import config
 from pytest_dualdb.backends import Backend, Isolation, Kept, SchemaError
 from pytest_dualdb.config import Settings
 from pytest_dualdb.database import Database
@@ -129,7 +130,7 @@ class Worker:
         backend = self._made.pop(name, None) or self._make(name)
         self._building[name] = backend
         try:
-            backend.build(lambda: self._build(backend, files, self._setup))
+            backend.build(lambda: self._build(backend, files, self._setup, self.environment(backend)))
         except BaseException:
             backend.close()
             raise
@@ -141,19 +142,20 @@ class Worker:
         """Begin to use a further database, fresh; it is made when it is first wanted."""
         if (backend, name) not in self._further:
             files = self.settings.schema_files(backend, wanted.schema)
+            setup = wanted.setup or (lambda database: None)
             # what rollback isolation does not commit could not be read while others use the database
             isolation = "reset" if wanted.scope != "function" else self.settings.isolation
             made = self._make(backend, f"{self.name}_{len(self._further)}", isolation)
             try:
-                made.build(lambda: self._build(made, files, wanted.setup or (lambda database: None)))
+                made.build(lambda: self._build(made, files, setup, self._filled_in(made, wanted)))
             except BaseException:
                 made.close()
                 raise
             self._further[backend, name] = made
         found = self._further[backend, name]
         found.start_half()
-        env = _environment(found, wanted.env)
-        return Further(name, found, Database(found, env), env, shared=wanted.scope != "function")
+        env = self._filled_in(found, wanted)
+        return Further(name, found, Database(found, _given(env)), env, shared=wanted.scope != "function")
 
     def _make(self, name: Name, own: str = "", isolation: str = "") -> Backend:
         own = own or self.name
@@ -168,16 +170,22 @@ class Worker:
 
         return PostgresBackend(self._server(), f"dualdb_{own}", kind)
 
-    def _build(self, backend: Backend, files: list[Path], setup: Callable[[Database], None]) -> None:
+    def _build(
+        self,
+        backend: Backend,
+        files: list[Path],
+        setup: Callable[[Database], None],
+        environment: Mapping[str, str | None],
+    ) -> None:
         scripts = [(path, path.read_text(encoding="utf-8")) for path in files]
         for path, text in scripts:
             try:
                 backend.run_script(text)
             except Exception as error:
                 raise SchemaError(self._failures(backend, scripts) or f"{path}: {error}") from error
-        before = {name: os.environ.get(name) for name in self.environment(backend)}
-        database = Database(backend, _given(self.environment(backend)))
-        self.set_environment(self.environment(backend))
+        before = {name: os.environ.get(name) for name in environment}
+        database = Database(backend, _given(environment))
+        self.set_environment(environment)
         try:
             setup(database)
         finally:
@@ -207,7 +215,11 @@ class Worker:
 
     def environment(self, backend: Backend) -> dict[str, str | None]:
         """Return the variables of ``dualdb_env`` for a backend, None for those that it has none of."""
-        return self.settings.environment(backend.name, {**asdict(backend.address), "backend": backend.name})
+        return self.settings.environment(backend.name, _fields(backend))
+
+    @staticmethod
+    def _filled_in(backend: Backend, wanted: Wanted) -> dict[str, str | None]:
+        return config.filled_in(wanted.env, backend.name, _fields(backend))
 
     def start(self, name: Name) -> Half:
         """Begin a half on a fresh database: recording is on from here."""
@@ -300,9 +312,9 @@ class Half:
         """Return a further database of the half."""
         found = self._worker.further(self.backend.name, name, wanted)
         self._use(found)
-        for variable, value in found.env.items():
+        for variable in found.env:
             self._before.setdefault(variable, os.environ.get(variable))
-            os.environ[variable] = value
+        self._worker.set_environment(found.env)
         return found.database
 
     def _use(self, further: Further) -> None:
@@ -331,12 +343,17 @@ class Half:
             leaks += [f"{one.name}: {leak}" for leak in end.leaks]
         return state, leaks
 
+    def tested(self) -> None:
+        """Take note that from here on the test cleans up."""
+        self.recorder.ending = True
+
     def finish(self) -> None:
         """Stop recording, end what the test left open, and read what it left behind."""
         if self._worker.forked:
             return
         activate(None)
         self._worker.set_environment(self._before)
+        self._glances.look_at_the_rest()
         working = self.backend.interrupt()
         self.database._close()
         statements = self.recorder.statements()
@@ -395,11 +412,8 @@ def _given(environment: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if value is not None}
 
 
-def _environment(backend: Backend, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
-    if not wanted:
-        return {}
-    fields = {**asdict(backend.address), "backend": backend.name}
-    return {name: template.format(**fields) for name, template in wanted}
+def _fields(backend: Backend) -> dict[str, str]:
+    return {**asdict(backend.address), "backend": backend.name}
 
 
 def _children() -> tuple[float, ...]:

@@ -375,6 +375,12 @@ def test_a_failing_statement_is_shown_at_the_line_of_the_test(pytester: pytest.P
         ),
         (["-o", "dualdb_env=URL={uri}"], "dualdb_env: 'URL={uri}': 'uri' is not known; expected {url} *"),
         (
+            ["-o", "dualdb_redirect=/"],
+            "dualdb_redirect: '/' is a folder; expected the path of a SQLite file, *",
+        ),
+        (["-o", "dualdb_redirect=folder.json"], "dualdb_redirect: 'folder.json' is a folder; expected *"),
+        (["-o", "dualdb_redirect=:memory:"], "dualdb_redirect: ':memory:' is no file; expected *"),
+        (
             ["-o", "dualdb_listen=everywhere"],
             "dualdb_listen: unknown value 'everywhere'; expected one of auto, *",
         ),
@@ -414,7 +420,21 @@ def test_an_unknown_source_of_postgres_is_one_line(pytester: pytest.Pytester) ->
     pytester.makepyfile("def test_it(db): pass")
     result = pytester.runpytest_subprocess("--db=both", "--db-postgres=cloud")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *unknown PostgreSQL server 'cloud'*expected auto, embedded, *"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: *from --db-postgres: unknown PostgreSQL server 'cloud'*expected auto, embedded, *"]
+    )
+
+
+@WORKERS
+def test_without_a_test_that_asks_for_it_no_server_is_wanted(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_subprocess(
+        "--db=both", "--db-postgres=postgresql://127.0.0.1:1/none", *workers
+    )
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])

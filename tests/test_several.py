@@ -96,9 +96,13 @@ def test_a_further_database_that_can_not_be_built_is_said(
     ("argument", "said"),
     [
         ("scope='test'", "database_fixture: unknown scope 'test'; expected one of function, class, module"),
-        ("env={'URL': '{uri}'}", "database_fixture: env: URL={uri}: 'uri' is not known; expected {url} "),
+        (
+            "env={'URL[mysql]': '{url}'}",
+            "env: 'URL[mysql]={url}': unknown backend; expected sqlite or postgres",
+        ),
+        ("env={'URL': '{uri}'}", "database_fixture: env: 'URL={uri}': 'uri' is not known; expected {url} "),
     ],
-    ids=["scope", "env"],
+    ids=["scope", "env", "backend"],
 )
 def test_an_argument_that_can_not_be_is_said(pytester: pytest.Pytester, argument: str, said: str) -> None:
     pytester.makeconftest(f"import pytest_dualdb\nother_db = pytest_dualdb.database_fixture({argument})")

@@ -8,6 +8,8 @@ import pytest
 def test_both_are_fresh(db, reporting_db, number):
     assert reporting_db.backend == db.backend
     assert reporting_db.env["REPORTING_DATABASE"] == os.environ["REPORTING_DATABASE"]
+    assert os.environ.get("REPORTING_FILE", "") == reporting_db.path
+    assert (os.environ["REPORTING_PLACE"] == "file") == (db.backend == "sqlite")
     assert db.scalar("SELECT count(*) FROM item") == 0
     assert reporting_db.scalar("SELECT count(*) FROM item") == 1
     app.run("MAIN_URL", "INSERT INTO item VALUES (1, 'main')")
