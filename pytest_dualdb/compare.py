@@ -553,7 +553,10 @@ class _Comparison:
         side = "PostgreSQL" if failed(postgres) else "SQLite"
         failure = (postgres if failed(postgres) else sqlite).failure
         detail = "" if failure is None else f": {failure.name}: {_first_line(failure.message)}"
-        yield Divergence("outcome", "critical", f"fails on {side} only{detail}", position=self.position)
+        yield Divergence(
+            "outcome", "critical", f"fails on {side} only{detail}", position=self.position,
+            failed_at=None if failure is None else failure.site,
+        )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------------------- wording

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pytest_dualdb.recording import Catalog, Statement, TableState
+from pytest_dualdb.recording import Catalog, Site, Statement, TableState
 from pytest_dualdb.values import SameValue
 
 Kind = Literal[
@@ -60,7 +60,7 @@ class Divergence:
     (state, outcome) comes last. ``swallowed`` marks an error that the application did not let out. ``note``
     marks rows that differ in generated keys alone, consistently, and tables that one half only did not get
     to write because it ended before (``cut-short``). ``undone`` marks contents that were rolled back or never
-    committed, as they were before.
+    committed, as they were before. ``failed_at`` is where the exception left the user's code that ends a half.
     """
 
     kind: Kind
@@ -74,6 +74,13 @@ class Divergence:
     swallowed: bool = False
     note: Literal["", "generated-keys", "cut-short"] = ""
     undone: bool = False
+    failed_at: Site | None = None
+
+    @property
+    def site(self) -> Site | None:
+        """The line of the application where this happened, if that is known."""
+        statement = self.site_statement
+        return self.failed_at if statement is None else statement.site
 
     @property
     def site_statement(self) -> Statement | None:

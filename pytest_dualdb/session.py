@@ -18,7 +18,7 @@ from pytest_dualdb.compare import Context, compare, failed
 from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Catalog, Recording, TableState
 from pytest_dualdb.repeats import flaky, named, steady, unsteady
 from pytest_dualdb.report import Allowance, Half, Meta, Report, TestResult, Verdict, build
-from pytest_dualdb.rules import Rule, diagnose
+from pytest_dualdb.rules import UNEXPLAINED, Rule, diagnose
 from pytest_dualdb.values import SameValue
 
 
@@ -126,6 +126,10 @@ class Session:
         divergences = steady(divergences, noise)
         diagnoses = diagnose(divergences, sqlite, postgres, catalogs, self.templates, self._rules)
         reason = _not_comparable(sqlite, postgres)
+        if reason == _NOTHING and any(
+            d.divergence.kind == "outcome" and d.rule != UNEXPLAINED for d in diagnoses
+        ):
+            reason = ""  # what one half failed with says it all
         if reason and self.advice and postgres.bypasses and not postgres.statements and sqlite.statements:
             reason += f"; {self.advice}"
         by_chance = flaky(sqlite, postgres, noise)
@@ -215,6 +219,9 @@ def _half(recording: Recording) -> Half:
     )  # fmt: skip
 
 
+_NOTHING = "no statement reached either database"
+
+
 def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
     """Return why the two halves say nothing about each other, empty if they do."""
     if sqlite.marks.get("shared") != postgres.marks.get("shared"):
@@ -238,7 +245,7 @@ def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
 
 def _nothing_sent(sqlite: Recording, postgres: Recording, silent: Recording) -> str:
     if not sqlite.statements and not postgres.statements and not postgres.bypasses:
-        return "" if sqlite.observed or postgres.observed else "no statement reached either database"
+        return "" if sqlite.observed or postgres.observed else _NOTHING
     text = f"0 statements reached {TITLES[silent.backend]}"
     if silent.bypasses:
         site = silent.bypasses[0].site

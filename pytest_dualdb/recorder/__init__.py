@@ -425,6 +425,15 @@ def _fields(error: BaseException) -> dict[str, str]:
     return found
 
 
+def named_as(recorded: type, name: str, module: str) -> None:
+    """Have a class of ours be called as the driver's own in messages, representations and tracebacks."""
+    for member, value in vars(recorded).items():
+        if callable(value) and hasattr(value, "__qualname__"):
+            value.__qualname__ = f"{name}.{member}"
+    recorded.__name__ = recorded.__qualname__ = name
+    recorded.__module__ = module
+
+
 def database_error(error: BaseException) -> Failure | None:
     """Return the database error that an exception is, or was raised from."""
     seen: set[int] = set()

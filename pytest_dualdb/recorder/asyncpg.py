@@ -29,7 +29,7 @@ import asyncpg.cursor
 import asyncpg.pool
 import asyncpg.prepared_stmt
 
-from pytest_dualdb.recorder import Entry, current, failure_of, placed
+from pytest_dualdb.recorder import Entry, current, failure_of, named_as, placed
 from pytest_dualdb.recorder import psycopg2 as recorded_psycopg2
 from pytest_dualdb.recorder.optional import Query
 from pytest_dualdb.recorder.sqlite3 import recorded_class, tee
@@ -369,6 +369,13 @@ class RecordedCursor(_RecordedCursor, _CURSORS.Cursor):  # type: ignore[misc]
         if self._recorded is not None:
             self._recorded.fetched_one(row)
         return row
+
+
+for _class, _native in (
+    (RecordedConnection, _CONNECTION), (RecordedStatement, _STATEMENTS.PreparedStatement),
+    (RecordedIterator, _CURSORS.CursorIterator), (RecordedCursor, _CURSORS.Cursor),
+):  # fmt: skip
+    named_as(_class, _native.__name__, _native.__module__)
 
 
 # --------------------------------------------------------------------------------------- the end of a half

@@ -27,7 +27,7 @@ import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
 
-from pytest_dualdb.recorder import Entry, current, failure_of
+from pytest_dualdb.recorder import Entry, current, failure_of, named_as
 from pytest_dualdb.recorder import psycopg2 as base
 from pytest_dualdb.recorder.optional import Query
 from pytest_dualdb.recorder.psycopg_cursors import (
@@ -182,9 +182,7 @@ for _class, _name in (
     (RecordedCursor, "Cursor"), (RecordedServerCursor, "ServerCursor"),
     (RecordedAsyncCursor, "AsyncCursor"), (RecordedAsyncServerCursor, "AsyncServerCursor"),
 ):  # fmt: skip
-    # as messages and representations of the driver's own say it
-    _class.__name__ = _class.__qualname__ = _name
-    _class.__module__ = "psycopg"
+    named_as(_class, _name, "psycopg")
 _mark = getattr(inspect, "markcoroutinefunction", None)  # since Python 3.12
 if _mark is not None:
     for _method in (

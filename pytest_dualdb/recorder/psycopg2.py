@@ -25,7 +25,7 @@ import psycopg2
 import psycopg2.extensions as ext
 from psycopg2.extras import Json
 
-from pytest_dualdb.recorder import Entry, copied, current, described, failure_of
+from pytest_dualdb.recorder import Entry, copied, current, described, failure_of, named_as
 from pytest_dualdb.recorder.sqlite3 import recorded_class, tee
 
 _DRIVER: Any = psycopg2
@@ -360,6 +360,10 @@ for _name in (
     setattr(RecordedConnection, _name, _refused(_name))
 for _name in ("autocommit", "isolation_level", "readonly", "deferrable"):
     setattr(RecordedConnection, _name, _refused_property(_name))
+
+
+for _class, _native in ((RecordedCursor, _CURSOR), (RecordedConnection, _CONNECTION)):
+    named_as(_class, _native.__name__, _native.__module__)
 
 
 def text_of(query: Any, connection: Any) -> str:

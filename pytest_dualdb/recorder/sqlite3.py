@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from pytest_dualdb.recorder import Entry, copied, current, described, failure_of
+from pytest_dualdb.recorder import Entry, copied, current, described, failure_of, named_as
 
 _CURSOR: Any = sqlite3.Cursor
 _CONNECTION: Any = sqlite3.Connection
@@ -348,6 +348,10 @@ class RecordedConnection(sqlite3.Connection):
         else:
             RecordedConnection.rollback(self)
         return False
+
+
+for _class, _native in ((RecordedCursor, _CURSOR), (RecordedConnection, _CONNECTION)):
+    named_as(_class, _native.__name__, _native.__module__)
 
 
 def tee(items: Iterable[Any], seen: list[Any]) -> Iterator[Any]:

@@ -259,9 +259,8 @@ def _issues(tests: Sequence[TestResult], catalogue: Iterable[Rule]) -> list[Issu
         known = rules.get(name)
         sites: dict[Site, None] = {}
         for diagnosis in diagnoses:
-            statement = diagnosis.divergence.site_statement
-            if statement is not None and statement.site is not None:
-                sites[statement.site] = None
+            if diagnosis.divergence.site is not None:
+                sites[diagnosis.divergence.site] = None
         issues.append(
             Issue(
                 rule=name, severity=severity,
@@ -281,8 +280,7 @@ def _issues(tests: Sequence[TestResult], catalogue: Iterable[Rule]) -> list[Issu
 def _group(diagnosis: Diagnosis) -> tuple[Any, ...]:
     """Return what makes two diagnoses the same issue: the rule and the call site; without one, the table."""
     divergence = diagnosis.divergence
-    statement = divergence.site_statement
-    site = None if statement is None else statement.site
+    site = divergence.site
     if diagnosis.rule != UNEXPLAINED:
         return (diagnosis.rule, site if site is not None else divergence.table or divergence.kind)
     if divergence.kind == "outcome" or site is None:
@@ -298,8 +296,7 @@ def _follows(members: Iterable[tuple[TestResult, int]]) -> tuple[tuple[Divergenc
         for diagnosis in test.diagnoses:
             if diagnosis.cause == index:
                 divergence = diagnosis.divergence
-                statement = divergence.site_statement
-                site = None if statement is None else statement.site
+                site = divergence.site
                 what = _scrubbed(divergence.message) if site is None else ""
                 key = (divergence.kind, site, divergence.table, what)
                 found.setdefault(key, (divergence, set()))[1].add(test.id)

@@ -206,10 +206,9 @@ def _window(text: str, around: int) -> tuple[str, int]:
 
 
 def _site(divergence: Divergence) -> str:
-    statement = divergence.site_statement
-    if statement is None or statement.site is None:
+    site = divergence.site
+    if site is None:
         return ""
-    site = statement.site
     text = f"{site} in {site.function}"
     other = divergence.postgres.site if divergence.postgres is not None else None
     if other is not None and other != site:

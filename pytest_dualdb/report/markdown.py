@@ -163,10 +163,7 @@ class _Document:
             yield "**Follows from it:**"
             yield ""
             for divergence, tests in follows[:MAX_ROWS]:
-                statement = divergence.site_statement
-                site = (
-                    "" if statement is None or statement.site is None else f"{_code(str(statement.site))}: "
-                )
+                site = "" if divergence.site is None else f"{_code(str(divergence.site))}: "
                 yield f"- {site}{_escaped(brief(divergence))} ({_count(tests, 'test')})"
             if len(follows) > MAX_ROWS:
                 yield f"- and {len(follows) - MAX_ROWS} more"

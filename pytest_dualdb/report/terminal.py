@@ -269,8 +269,7 @@ class _Summary:
         follows = [(divergence, tests) for divergence, tests in follows if divergence.kind != "outcome"]
         for index, (divergence, tests) in enumerate(follows[: 2 * MAX_LOW]):
             label = "folded" if index == 0 else ""
-            statement = divergence.site_statement
-            site = "" if statement is None or statement.site is None else f"{statement.site}: "
+            site = "" if divergence.site is None else f"{divergence.site}: "
             text = clean(site) + brief(divergence) + (f" ({_count(tests, 'test')})" if tests > 1 else "")
             self._wrapped([("  ", ""), (f"{label:<{_LABEL}}", "light")], text, most=2)
         if len(follows) > 2 * MAX_LOW:

@@ -24,7 +24,7 @@ class RowAccess(Rule):
 
     What differs:
         ``row[0]`` is a KeyError with psycopg2's RealDictCursor; ``row["code"]`` is a TypeError with its
-        default cursor. sqlite3.Row takes both.
+        default cursor, and so is ``dict(row)``. sqlite3.Row takes all of them, and no ``row.code``.
     Why:
         The kind of row is the row factory's, and each driver has its own.
     Instead:
@@ -40,7 +40,12 @@ class RowAccess(Rule):
     instead = "sqlite3.Row and psycopg2.extras.DictCursor, which take both"
     kinds = frozenset({"outcome"})
     priority = 20
-    specimens = (Specimen([lambda db: _by_name(db)], _ITEM),)
+    specimens = (
+        Specimen([lambda db: _by_name(db)], _ITEM),
+        Specimen([lambda db: dict(_row(db))], _ITEM),
+        Specimen([lambda db: "{code}".format(**_row(db))], _ITEM),
+        Specimen([lambda db: _by_attribute(db)], _ITEM),
+    )
     near_misses = (Specimen([lambda db: run(db, "SELECT id, code FROM item").fetchone()[1]], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
@@ -54,10 +59,18 @@ class RowAccess(Rule):
             return False
         if name == "KeyError":
             return "mapping" in named and re.fullmatch(r"'?-?\d+'?|slice\(.*\)", message) is not None
-        if name == "TypeError":
-            indices = re.match(r"(tuple|list) indices must be integers or slices, not str", message)
-            return "" in named and indices is not None and any(others)
+        if name in ("TypeError", "ValueError"):
+            wanted = re.search(
+                r"^(tuple|list) indices must be integers or slices, not str|argument after \*\* must be a mapping, not tuple"
+                r"|dictionary update sequence element #0",
+                message,
+            )
+            return "" in named and wanted is not None and any(others)
         if name == "AttributeError":
+            by_name = re.match(r"'(?:[\w.]*Row|tuple)' object has no attribute '(\w+)'", message)
+            columns = {name for s in evidence.recordings[backend].statements for name in s.columns or ()}
+            if by_name is not None and by_name[1] in columns:
+                return True
             missing = re.match(
                 r"'(tuple|list)' object has no attribute '(keys|items|values|get|_asdict|_mapping)'", message
             )
@@ -66,13 +79,28 @@ class RowAccess(Rule):
 
 
 def _by_name(db: Any) -> None:
+    assert _row(db)["code"]
+
+
+def _row(db: Any) -> Any:
+    """Return a row that sqlite3 gives as `sqlite3.Row`, and psycopg2 as a tuple."""
     import sqlite3
 
     connection = db.connection
     if db.backend == "sqlite":
         connection.row_factory = sqlite3.Row
-    row = run(db, "SELECT id, code FROM item").fetchone()
-    assert row["code"]
+    return run(db, "SELECT id, code FROM item").fetchone()
+
+
+def _by_attribute(db: Any) -> None:
+    if db.backend == "sqlite":
+        assert _row(db).code
+        return
+    from psycopg2.extras import NamedTupleCursor
+
+    with db.connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
+        cursor.execute("SELECT id, code FROM item")
+        assert cursor.fetchone().code
 
 
 class UnadaptedParameter(Rule):
