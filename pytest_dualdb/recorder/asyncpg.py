@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import re
 import sys
 import time
@@ -45,6 +46,9 @@ live: weakref.WeakSet[Any] = weakref.WeakSet()
 
 _PATIENCE = 2.0
 """Seconds in which a connection must answer at the end of a half."""
+_MOST_AWAY = 10.0
+"""Seconds for which a pool that misses a connection waits for its database."""
+_TURN = 0.01
 _PING = ";"
 """What SQLAlchemy sends to see whether a connection lives; no application does."""
 _COUNT = re.compile(r"\d+$")
@@ -469,14 +473,39 @@ def backends(database: str) -> list[int]:
 
 
 def disconnect(database: str) -> None:
+    _away.add(database)
     for connection in _open(database):
+        record = _records.get(connection)
+        if record is not None:
+            record.invalidate(soft=True)
         loop = connection._loop
         if loop.is_closed() or not _completed(loop, connection.close(timeout=_PATIENCE)):
             _terminate(connection)
 
 
 def reconnect(database: str) -> None:
-    """Do nothing: pools open what they miss."""
+    """Let pools open what they miss."""
+    _away.discard(database)
+
+
+_away: set[str] = set()
+"""Databases that are gone for the moment, or with the run: who connects has to wait."""
+_records: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""What SQLAlchemy's pool knows a connection by: it does not look whether one that it holds is closed."""
+
+
+def _know_pools() -> None:
+    """Have SQLAlchemy tell which connections its pools hold, if the application has imported it."""
+    pool = sys.modules.get("sqlalchemy.pool")
+    event = sys.modules.get("sqlalchemy.event")
+    if pool is not None and event is not None and not event.contains(pool.Pool, "connect", _pooled):
+        event.listen(pool.Pool, "connect", _pooled)
+
+
+def _pooled(connection: Any, record: Any) -> None:
+    inner = getattr(connection, "driver_connection", None)
+    if isinstance(inner, RecordedConnection):
+        _records[inner] = record
 
 
 # --------------------------------------------------------------------------------------------- interception
@@ -484,6 +513,11 @@ def reconnect(database: str) -> None:
 
 async def _connect(**kwargs: Any) -> Any:
     """Open a recorded connection: stands in for ``asyncpg.connect_utils._connect``."""
+    deadline = time.monotonic() + _MOST_AWAY
+    wanted = f"{kwargs.get('dsn')} {kwargs.get('database') or os.environ.get('PGDATABASE')}"
+    while any(database in wanted for database in _away) and time.monotonic() < deadline:
+        await asyncio.sleep(_TURN)
+    _know_pools()
     dsn = kwargs.get("dsn")
     if isinstance(dsn, str):
         kwargs["dsn"] = recorded_psycopg2.plain_urls.get(dsn, dsn)

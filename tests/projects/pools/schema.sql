@@ -1,0 +1,2 @@
+CREATE TABLE note (id INTEGER PRIMARY KEY, body VARCHAR(200));
+INSERT INTO note VALUES (1, 'first');
