@@ -33,7 +33,7 @@ from pytest_dualdb.divergence import (
     Severity,
 )
 from pytest_dualdb.encoding import Packed, kept
-from pytest_dualdb.recording import BACKENDS, Backend, Failure, Recording, Statement
+from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Failure, Recording, Statement
 from pytest_dualdb.rows import MAX_GATHERED, compare_rows, counted, types_agree
 from pytest_dualdb.state import State
 from pytest_dualdb.values import Equality, instant, looks_random, loose_key, same_type, same_value
@@ -58,6 +58,16 @@ def _in_short(statement: Statement | None) -> tuple[Any, ...]:
         return ()
     error = statement.error
     return statement.site, statement.sql, None if error is None else (error.name, error.sqlstate)
+
+
+def destination(bypass: Statement, backend: Backend) -> str:
+    """Return the words for where a statement of a half on ``backend`` went instead of to its database."""
+    database = bypass.database
+    # no name of a PostgreSQL database looks like a path
+    lite = database in ("", ":memory:") or "/" in database or "\\" in database
+    if lite != (backend == "sqlite"):
+        return "SQLite" if lite else "PostgreSQL"
+    return f"another {TITLES[backend]} database ({database or 'a temporary one'})"
 
 
 def failed(recording: Recording) -> bool:
@@ -172,10 +182,10 @@ class _Comparison:
         for site, statement in first.items():
             count = seen[site]
             noun = "statement" if count == 1 else "statements"
-            yield Divergence(
-                "bypass", "critical", f"{count} {noun} of the PostgreSQL half went to SQLite ({statement.database})",
-                postgres=statement,
-            )  # fmt: skip
+            where = destination(statement, "postgres")
+            where += "" if "(" in where else f" ({statement.database})"
+            message = f"{count} {noun} of the PostgreSQL half went to {where}"
+            yield Divergence("bypass", "critical", message, postgres=statement)
 
     def _alone(
         self, left: Statement | None, right: Statement | None, counts: list[Counter[Any]]

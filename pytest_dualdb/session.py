@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_dualdb.compare import Context, compare, failed
+from pytest_dualdb.compare import Context, compare, destination, failed
 from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Catalog, Recording, TableState
 from pytest_dualdb.repeats import flaky, named, steady, unsteady
 from pytest_dualdb.report import Allowance, Half, Meta, Report, TestResult, Verdict, build
@@ -250,5 +250,5 @@ def _nothing_sent(sqlite: Recording, postgres: Recording, silent: Recording) -> 
     if silent.bypasses:
         site = silent.bypasses[0].site
         where = f" at {site}" if site is not None else ""
-        text += f", {len(silent.bypasses)} went to {'SQLite' if silent.backend == 'postgres' else 'PostgreSQL'}{where}"
+        text += f", {len(silent.bypasses)} went to {destination(silent.bypasses[0], silent.backend)}{where}"
     return text

@@ -279,12 +279,24 @@ def test_halves_that_agree(run: Run, name: str) -> None:
             "test_reaches_the_wrong_database",
             "0 statements reached PostgreSQL, 1 went to SQLite at test_kinds.py:",
         ),
+        (
+            "test_databases_of_its_own",
+            "0 statements reached SQLite, 1 went to another SQLite database (:memory:) at test_kinds.py:",
+        ),
     ],
 )
 def test_halves_that_say_nothing_about_each_other(run: Run, name: str, reason: str) -> None:
     test = run.test(name)
     assert test["verdict"] == "not-comparable"
     assert test["reason"].startswith(reason)
+
+
+def test_another_database_of_the_server_is_no_sqlite_database(run: Run) -> None:
+    test = run.test("test_another_database_of_the_server")
+    assert (
+        "0 statements reached PostgreSQL, 1 went to another PostgreSQL database (postgres)" in test["reason"]
+    )
+    assert run.kinds("test_another_database_of_the_server") == {("bypass", "critical")}
 
 
 def test_what_went_to_the_wrong_database_is_reported_also_where_nothing_else_can_be(run: Run) -> None:

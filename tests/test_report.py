@@ -241,7 +241,9 @@ def picture() -> Report:
         run.pair(
             f"tests/test_health.py::test_ping[{number}]", [portable()], [replace(portable(), seconds=0.04)]
         )
-    stray = [query("SELECT 1", None, "app/upload.py:33 store", None, database="app.db") for _ in range(12)]
+    stray = [
+        query("SELECT 1", None, "app/upload.py:33 store", None, database="/srv/app.db") for _ in range(12)
+    ]
     run.pair("tests/test_upload.py::test_csv", [portable()], [], right={"bypasses": ()})
     run.session.tests["tests/test_upload.py::test_csv"] = replace(
         run.session.judge(

@@ -240,3 +240,18 @@ def test_after_a_leak(db):
     assert db.scalar("SELECT count(*) FROM pet") == 2
     with db.transaction():
         db.execute("INSERT INTO pet VALUES (8, 1, 'Own')")
+
+
+def test_databases_of_its_own(db):
+    sqlite3.connect(":memory:").execute("SELECT 1")
+
+
+def test_another_database_of_the_server(db):
+    if db.backend == "sqlite":
+        db.scalar("SELECT 1")
+        return
+    import psycopg2
+
+    dsn = psycopg2.extensions.make_dsn(db.dsn, dbname="postgres")
+    with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
