@@ -248,7 +248,8 @@ def _nothing_sent(sqlite: Recording, postgres: Recording, silent: Recording) -> 
         return "" if sqlite.observed or postgres.observed else _NOTHING
     text = f"0 statements reached {TITLES[silent.backend]}"
     if silent.bypasses:
-        site = silent.bypasses[0].site
+        astray = [s for s in silent.bypasses if s.kind not in ("commit", "rollback")] or silent.bypasses
+        site = astray[0].site
         where = f" at {site}" if site is not None else ""
-        text += f", {len(silent.bypasses)} went to {destination(silent.bypasses[0], silent.backend)}{where}"
+        text += f", {len(astray)} went to {destination(astray[0], silent.backend)}{where}"
     return text
