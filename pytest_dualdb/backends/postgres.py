@@ -605,7 +605,7 @@ class PostgresBackend:
     def _reading(self, connection: Any) -> Iterator[Any]:
         """Give a cursor that reads in the transaction of a recorded connection, None if it is in none."""
         if isinstance(connection, ext.connection):
-            if connection.get_transaction_status() != ext.TRANSACTION_STATUS_INTRANS:
+            if connection.async_ or connection.get_transaction_status() != ext.TRANSACTION_STATUS_INTRANS:
                 yield None
                 return
             with ext.cursor(connection) as cursor:

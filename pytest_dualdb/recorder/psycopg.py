@@ -82,7 +82,11 @@ class _Connected(_Native):  # type: ignore[misc]
         """Record the ends of `transaction` blocks, which the driver sends by itself."""
         self._dualdb.used = True
         kind = "" if self._dualdb.ending else _ENDS.get(command, "") if isinstance(command, bytes) else ""
-        entry = self._open(kind, kind.upper()) if kind else None
+        self._dualdb.inside = True
+        try:
+            entry = self._open(kind, kind.upper()) if kind else None
+        finally:
+            self._dualdb.inside = False
         if entry is None:
             return (yield from super()._exec_command(command, *args, **kwargs))
         start = time.perf_counter()
@@ -324,6 +328,8 @@ def reading(connection: Any) -> Query | None:
     pgconn = connection.pgconn
     if pgconn.status != _OK or pgconn.transaction_status != _INTRANS:
         return None
+    if connection.lock.locked() and not connection._dualdb.inside:
+        return None  # another thread or task is about to use it
     if pgconn.pipeline_status != pq.PipelineStatus.OFF:
         return None
     return functools.partial(_read, pgconn)

@@ -37,7 +37,7 @@ _BY_NAME = (rows.dict_row, rows.namedtuple_row)
 class State:
     """What is known of a recorded connection, beside the driver's own attributes."""
 
-    __slots__ = ("conninfo", "database", "ending", "keep", "lost", "place", "settings", "used")
+    __slots__ = ("conninfo", "database", "ending", "inside", "keep", "lost", "place", "settings", "used")
 
     def __init__(self, database: str) -> None:
         self.database = database
@@ -45,6 +45,8 @@ class State:
         self.keep = False
         self.used = True
         self.ending = False
+        self.inside = False
+        """The driver itself has the connection's lock."""
         self.lost = False
         """Its backend was taken by `disconnect`; `reconnect` gives it another."""
         self.place: Place | None = None
