@@ -29,6 +29,7 @@ class Glances:
         self._states: dict[str, TableState] = {}
         self._catalog = Catalog()
         self._at_end: frozenset[str] = frozenset()
+        self._undone_on: dict[str, int] = {}
         recorder.before_clearing = self._look
         recorder.before_rollback = self._look_through
         self.undone: dict[str, TableState] = {}
@@ -72,11 +73,17 @@ class Glances:
         }
         self._recorder.paused += 1
         try:
-            self.undone.update(self._backend.look_through(connection, wrote))
+            found = self._backend.look_through(connection, wrote)
         except Exception:  # the transaction ends now whatever it is in
             return
         finally:
             self._recorder.paused -= 1
+        for name, contents in found.items():
+            if self._undone_on.setdefault(name, number) == number:
+                self.undone[name] = contents
+            else:  # each transaction has its own, and the other half may have done it all in one
+                self.undone.pop(name, None)
+                self._undone_on[name] = -1
 
     def look_at_the_rest(self) -> None:
         """Look through the connections that are still open: what they have not committed is about to go."""

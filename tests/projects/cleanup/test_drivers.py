@@ -122,3 +122,11 @@ async def async_session(db, anyio_backend, request):
 @pytest.mark.anyio
 async def test_rolled_back_by_sqlalchemy(async_session):
     await async_session.execute(sa.text(INSERT))
+
+
+def test_left_open_on_two_connections_and_equal(db):
+    left_open.append(db.connect())
+    left_open[-1].cursor().execute("INSERT INTO note VALUES (2, 'second', 0.25)")
+    if db.backend == "postgres":  # SQLite has one writer at a time
+        left_open.append(db.connect())
+        left_open[-1].cursor().execute("INSERT INTO note VALUES (3, 'third', 0.25)")
