@@ -65,8 +65,9 @@ def destination(bypass: Statement, backend: Backend) -> str:
     database = bypass.database
     # no name of a PostgreSQL database looks like a path
     lite = database in ("", ":memory:") or "/" in database or "\\" in database
-    if lite != (backend == "sqlite"):
-        return "SQLite" if lite else "PostgreSQL"
+    found: Backend = "sqlite" if lite else "postgres"
+    if found != backend:
+        return TITLES[found]
     return f"another {TITLES[backend]} database ({database or 'a temporary one'})"
 
 
