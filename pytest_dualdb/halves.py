@@ -387,8 +387,9 @@ class ServerSource:
 
         key = os.urandom(16)
         try:
-            self._listener = Listener(("127.0.0.1", 0), authkey=key)
-        except OSError:  # no such network here
+            # a socket in a folder of this user's, a named pipe on Windows: nobody else gets to ask, nor to wait
+            self._listener = Listener(authkey=key)
+        except OSError:  # no room for the socket's path
             return self.get().to_json()
         threading.Thread(target=self._answer, name="dualdb-share", daemon=True).start()
         return {"address": self._listener.address, "key": key.hex()}
@@ -414,7 +415,7 @@ class ServerSource:
         assert self._given is not None
         answer = self._given
         if "address" in answer:
-            with Client(tuple(answer["address"]), authkey=bytes.fromhex(answer["key"])) as connection:
+            with Client(answer["address"], authkey=bytes.fromhex(answer["key"])) as connection:
                 answer = json.loads(connection.recv_bytes())
         if "error" in answer:
             raise ServerError(answer["error"])
@@ -423,10 +424,10 @@ class ServerSource:
     def stop(self, archive: str = "") -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
-            import socket
+            from multiprocessing.connection import Client
 
             with contextlib.suppress(OSError):
-                socket.create_connection(listener.address).close()  # ends the wait for the next
+                Client(listener.address).close()  # ends the wait for the next
             listener.close()
         if self._thread is not None:
             self._thread.join()
