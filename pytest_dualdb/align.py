@@ -138,7 +138,12 @@ def _likeness(one: Sequence[Statement], other: Sequence[Statement]) -> int:
 
 
 def _identity(statement: Statement) -> tuple[Any, str]:
-    return statement_key(statement), repr(_positional(statement))
+    return statement_key(statement), _given(statement)
+
+
+def _given(statement: Statement) -> str:
+    """Return a text of the parameters, the same for a list, a tuple and a mapping, and for no parameters."""
+    return repr([list(one) for one in parameter_sets(statement) if list(one) != [None]])
 
 
 def _answered(statement: Statement) -> tuple[Any, ...]:
@@ -172,7 +177,8 @@ def _align(left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
         key = statement_key(statement)
         return key if counts[0][key] == counts[1][key] else _answered(statement)
 
-    pairs = _in_another_order(_matched(own, others, (first, statement_key)))
+    keyed = (first, statement_key, *_adapter_keys(own, others))
+    pairs = _in_another_order(_matched(own, others, keyed))
     return _with_ends(_with_branches(pairs), left, right)
 
 
@@ -195,6 +201,38 @@ def _matched(
         else:
             pairs += _matched(left[i:j], right[k:m], keys[1:])
     return pairs
+
+
+def _adapter_keys(
+    left: Sequence[Statement], right: Sequence[Statement]
+) -> tuple[Callable[[Statement], Any], ...]:
+    """Return the keys by which statements of modules that only one half ran belong together.
+
+    An application may have a module for each database, with functions of the same names.
+    """
+    ran = [{s.site.path for s in side if s.site is not None} for side in (left, right)]
+    apart = ran[0] ^ ran[1]
+    if apart <= ran[0] or apart <= ran[1]:
+        return ()
+
+    def asked(statement: Statement) -> Any:
+        site, tables = statement.site, syntax.tables(statement.sql)
+        if site is None or site.path not in apart or not tables:
+            return id(statement)
+        return syntax.skeleton(syntax.untyped(statement.sql)), _given(statement)
+
+    def worded(statement: Statement) -> Any:
+        key = asked(statement)
+        return key[0] if isinstance(key, tuple) else key
+
+    def named(statement: Statement) -> Any:
+        key = asked(statement)
+        if statement.site is None or not isinstance(key, tuple):
+            return key
+        sql = statement.sql
+        return statement.site.function, syntax.family(sql), syntax.defined_kind(sql), syntax.tables(sql)
+
+    return asked, worded, named
 
 
 def _with_ends(pairs: Sequence[Pair], left: Sequence[Statement], right: Sequence[Statement]) -> list[Pair]:
@@ -247,11 +285,17 @@ def _batched(
 
 
 def statement_key(statement: Statement) -> tuple[Any, ...]:
-    """Return what two statements must share to be the same one: place, verb and tables, not the text."""
+    """Return what two statements must share to be the same one: place, verb and tables, not the text.
+
+    One line creates tables, indexes, and the sequences and types that one database alone has.
+    """
     site = statement.site
     where = None if site is None else (site.path, site.line)
     if statement.kind in ("execute", "executemany"):
-        return (where, syntax.family(statement.sql), syntax.tables(statement.sql))
+        return (
+            where, syntax.family(statement.sql), syntax.defined_kind(statement.sql),
+            syntax.main_table(statement.sql), syntax.tables(statement.sql),
+        )  # fmt: skip
     return (where, statement.kind)
 
 

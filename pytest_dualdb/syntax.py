@@ -105,7 +105,8 @@ def parse(sql: str, backend: Backend) -> tuple[exp.Expr, ...]:
     try:
         parsed = sqlglot.parse(text, read=backend)
     except Exception:  # a tokenizer or parser error of any kind: the text has to do
-        return ()
+        bare = untyped(sql)  # it does not read LIMIT $1::INTEGER
+        return () if bare == sql else parse(bare, backend)
     return tuple(tree for tree in parsed if tree is not None)
 
 
@@ -223,6 +224,13 @@ _TABLE_WORD = re.compile(
 )
 
 
+@_remembered
+def main_table(sql: str) -> str:
+    """Return the lower-case name that stands first where a table does, empty if none does."""
+    match = _TABLE_WORD.search(_OTHER_FROM.sub(" ", sql))
+    return "" if match is None else match[1].rpartition(".")[2].strip().strip('"`[]').lower()
+
+
 _OTHER_FROM = re.compile(
     r"\bextract\s*\(\s*'?\w+'?\s+from\b|\bdistinct\s+from\b|\b(?:trim|substring|overlay)\s*\([^()]*?\sfrom\b",
     re.I,
@@ -272,6 +280,20 @@ def defined_tables(sql: str) -> frozenset[str]:
         if match is None
         else frozenset({match[1].rpartition(".")[2].strip().strip('"`[]').lower()})
     )
+
+
+_DEFINED_KIND = re.compile(
+    r"^\s*(?:create|drop|alter)\s+(?:or\s+replace\s+)?"
+    r"(?:(?:temp|temporary|unlogged|unique|virtual|materialized|recursive|constraint|foreign)\s+)*(\w+)",
+    re.I,
+)
+
+
+@_remembered
+def defined_kind(sql: str) -> str:
+    """Return what kind of object the statement creates, alters or drops, as ``TABLE``; empty if none."""
+    match = _DEFINED_KIND.search(sql)
+    return "" if match is None else match[1].upper()
 
 
 _CAST = (

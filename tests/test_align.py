@@ -201,3 +201,40 @@ def test_halves_that_poll_are_aligned_in_time_that_grows_with_them() -> None:
 
     # eight times as many would take 64 times as long if each was compared with each
     assert min(seconds(8_000), seconds(8_000)) < 25 * max(seconds(1_000), seconds(1_000), 0.001)
+
+
+def of_module(path: str, line: int, function: str, sql: str, params: Any = ()) -> Statement:
+    return replace(asked(line, sql, params), site=Site(path, line, function))
+
+
+def test_modules_of_one_database_each_are_paired_by_function_and_statement() -> None:
+    left = [
+        of_module("lite.py", 3, "add", "INSERT INTO t (a) VALUES (?)", (1,)),
+        of_module("lite.py", 8, "column", "SELECT extra FROM t WHERE a = ?", (1,)),
+        of_module("lite.py", 8, "column", "SELECT a FROM t WHERE a = ?", (1,)),
+        asked(20, "SELECT b FROM u"),
+    ]
+    right = [
+        of_module("pg.py", 5, "add", "INSERT INTO t (a) VALUES ($1) RETURNING id", (1,)),
+        of_module("pg.py", 9, "column", "SELECT a FROM t WHERE a = $1", [1]),
+        asked(20, "SELECT b FROM u"),
+    ]
+    assert lines(align(left, right)) == [(3, 5), (8, None), (8, 9), (20, 20)]
+
+
+def test_a_module_of_one_half_is_not_paired_with_one_that_both_run() -> None:
+    left = [
+        asked(1, "SELECT a FROM t"),
+        asked(2, "SELECT a FROM t"),
+        of_module("lite.py", 3, "f", "SELECT a FROM t"),
+    ]
+    right = [asked(1, "SELECT a FROM t"), asked(4, "SELECT a FROM t", function="g")]
+    assert (3, 4) not in lines(align(left, right))
+
+
+def test_a_sequence_that_one_database_needs_is_no_index_that_both_make() -> None:
+    indexes = [asked(1, "CREATE INDEX i ON t (a)"), asked(1, "CREATE UNIQUE INDEX j ON t (b)")]
+    pairs = align(indexes, [asked(1, "CREATE SEQUENCE s"), *indexes])
+    assert [(one is not None, other is not None) for one, other in pairs] == [
+        (False, True), (True, True), (True, True),
+    ]  # fmt: skip

@@ -30,6 +30,7 @@ from psycopg2 import connect as early_postgres
 
 from pytest_dualdb import config
 from pytest_dualdb.database import Database
+from pytest_dualdb.recorder import Sites
 from pytest_dualdb.recorder import psycopg2 as postgres_recorder
 from pytest_dualdb.recorder import sqlite3 as sqlite_recorder
 from pytest_dualdb.recording import Backend
@@ -647,3 +648,21 @@ def test_values_are_recorded_as_the_application_got_them(either: Half) -> None:
     found = only(either)
     assert found.params == usable
     assert found.rows[0] is row
+
+
+def test_a_call_without_a_statement_does_not_decide_for_its_line(tmp_path: Path) -> None:
+    sites = Sites(str(Path(__file__).parent))
+
+    def recorder(sql: str) -> Any:
+        return sites.find(sql)
+
+    def driver(sql: str) -> Any:
+        return recorder(sql)
+
+    def adapter(sql: str) -> list[Any]:
+        return [*map(driver, ("", sql))]  # a cursor is made, then it executes
+
+    def application() -> list[Any]:
+        return adapter("SELECT code FROM item WHERE id = 1")
+
+    assert [site.function for site, _ in application()] == ["adapter", "application"]

@@ -530,9 +530,9 @@ class Sites:
                 site = self._sites.get(key)
                 if site is None:
                     site = self._sites[key] = Site(place[0], frame.f_lineno, place[1])
-                passing = self._passing.get(key)
+                passing = self._passing.get(key) if sql else False
                 if passing is None:
-                    passing = self._passing[key] = bool(sql) and _passes_on(frame, sql)
+                    passing = self._passing[key] = _passes_on(frame, sql)
                 if not passing:
                     return site, via
                 if inner is None:
