@@ -14,7 +14,7 @@ import math
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any
 
@@ -100,6 +100,19 @@ def same_value(left: Any, right: Any) -> bool:
     return _same_across(left, right) or _same_across(right, left)
 
 
+_CLOCK = re.compile(r"\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[-+]\d\d:\d\d)?")
+
+
+def _clock(text: str) -> datetime.time | None:
+    """Read a time of day, with the zeros that SQLAlchemy writes behind it; None for any other text."""
+    if len(text) > 21 or _CLOCK.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.time.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 _INTERVAL_PART = re.compile(
     r"\s*([-+]?)(?:(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?"
     r"|(\d+(?:\.\d+)?)\s*(weeks?|days?|hours?|min(?:ute)?s?|sec(?:ond)?s?)),?(?=\s|$)",
@@ -145,7 +158,7 @@ def _same_across(text: Any, other: Any) -> bool:
         moment = instant(text)
         return moment is not None and moment == instant(other)
     if isinstance(other, datetime.time):
-        return text in {other.isoformat(), other.isoformat("minutes")}
+        return _clock(text) == other
     if isinstance(other, datetime.timedelta):
         # SQLAlchemy and others keep an interval as the moment that long after the epoch
         moment = instant(text)
@@ -162,11 +175,21 @@ def _same_across(text: Any, other: Any) -> bool:
     return not isinstance(other, _PLAIN) and text == str(other)
 
 
-def _in_microseconds(value: Any) -> int | None:
-    """Return an interval, or a moment with a zone since the epoch, as the number that models keep on SQLite."""
+def _stands_for(number: Any, value: Any) -> bool:
+    """Return whether a number that SQLite keeps counts the interval, or the time since the epoch, that PostgreSQL has.
+
+    Models count microseconds or seconds, also of moments with a zone. A converter makes the Decimal that a float
+    is written as.
+    """
+    if isinstance(number, Decimal) and isinstance(value, Decimal):
+        return number == Decimal(repr(_as_float(value)))
+    if type(number) not in (int, float):
+        return False
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
         value -= datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return value // datetime.timedelta(microseconds=1) if isinstance(value, datetime.timedelta) else None
+    if not isinstance(value, datetime.timedelta):
+        return False
+    return value // datetime.timedelta(microseconds=1) == number or same_number(number, value.total_seconds())
 
 
 _PLAIN = (str, bytes, tuple, set, frozenset, Mapping, *_NUMBERS)
@@ -202,6 +225,9 @@ def loose_key(value: Any) -> Hashable:
                 return ("j", _json_key(json.loads(value)))
             except ValueError:
                 return ("s", value)
+        clock = _clock(value)
+        if clock is not None:
+            return ("s", str(clock))
         return ("s", value.replace("-", "").lower() if _UUID.fullmatch(value) else value)
     if isinstance(value, dict | list | tuple):
         return ("j", _json_key(value))
@@ -300,7 +326,9 @@ class Equality:
         """Learn from a pair of parameters that the application passed at the same place."""
         # SQLAlchemy passes the bytes of one column as a memoryview to sqlite3, as bytes to psycopg2
         left, right = plain(left), plain(right)
-        if isinstance(left, float) and isinstance(right, float):
+        if self._moved_clock(left, right):
+            self.rename(left, right)
+        elif isinstance(left, float) and isinstance(right, float):
             if min(_digits(left), _digits(right)) > 5:
                 self.rename(left, right)
         elif type(left) is not type(right):
@@ -327,7 +355,22 @@ class Equality:
             return same
         if isinstance(left, uuid.UUID | bytes):
             return type(left) is type(right) or _random_uuids(left, right)
-        return self._same_time(left, right)
+        return self._same_time(left, right) or self._moved_clock(left, right)
+
+    def learn_clock(self, left: Iterable[Any], right: Iterable[Any]) -> None:
+        """Learn which readings of a clock stand for each other among the parameters of two different statements."""
+        others = list(right)
+        for one in left:
+            near = {loose_key(other): other for other in others if self._moved_clock(one, other)}
+            if len(near) == 1:
+                self.rename(one, *near.values())
+
+    def _moved_clock(self, left: Any, right: Any) -> bool:
+        """Return whether both read a clock that the test has set and that goes on, each when it got there."""
+        first, second = instant(left), instant(right)
+        if first is None or second is None or not (first.microsecond % 1000 and second.microsecond % 1000):
+            return False
+        return abs((first - second).total_seconds()) < max(end - start for start, end in self.windows)
 
     def learn_for(self, column: str, left: Any, right: Any) -> None:
         """Learn a pair of parameters that differ though both halves had seen the same, for one column."""
@@ -351,7 +394,7 @@ class Equality:
             verdict = self.custom(left, right, column)
             if verdict is not None:
                 return verdict
-        if same_value(left, right) or (type(left) is int and _in_microseconds(right) == left):
+        if same_value(left, right) or _stands_for(left, right):
             return True
         if left is None or right is None:
             return False

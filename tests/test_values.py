@@ -498,10 +498,40 @@ def test_bytes_of_one_column_are_learnt_in_whatever_wrapper() -> None:
     assert equality.same(b"$1$1eNNlkWa$SBp1", b"$1$l4WQhZ.M$9SMv")
 
 
-def test_microseconds_of_a_model_are_the_interval_or_moment_that_they_count() -> None:
+def test_a_converters_decimal_is_the_float_that_sqlite_keeps() -> None:
+    equality = Equality(WINDOWS)
+    assert equality.same(Decimal("1.23"), Decimal.from_float(1.23))
+    assert not equality.same(Decimal("1.23"), Decimal("1.2300001"))
+    assert not equality.same(
+        Decimal.from_float(1.23), Decimal("1.23")
+    )  # a float has no such digits, so text keeps them
+
+
+def test_a_clock_that_the_test_has_set_is_read_at_other_moments() -> None:
+    equality = Equality(WINDOWS)
+    start, end = WINDOWS[0]
+    moment = datetime.datetime(2020, 9, 14, 0, 0, 0, 2482, tzinfo=datetime.UTC)
+    near = moment + datetime.timedelta(seconds=(end - start) / 2, microseconds=7)
+    assert equality.of_run(moment.isoformat(), near)
+    assert not equality.same(moment.isoformat(), near)
+    equality.learn(moment.isoformat(), near)
+    assert equality.same(moment.isoformat(), near)
+    assert not equality.same(moment.isoformat(), near + datetime.timedelta(microseconds=1))
+    later = moment + datetime.timedelta(hours=1)
+    equality.learn_clock([1, later.isoformat(), 0], [near + datetime.timedelta(hours=1), "a"])
+    assert equality.same(later.isoformat(), near + datetime.timedelta(hours=1))
+    assert not equality.of_run(moment.isoformat(), near + datetime.timedelta(seconds=2 * (end - start) + 1))
+    assert not equality.of_run(moment.replace(microsecond=0).isoformat(), moment)
+
+
+def test_what_a_model_counts_is_the_interval_or_moment() -> None:
     equality = Equality(WINDOWS)
     moment = datetime.datetime(2020, 9, 14, tzinfo=datetime.UTC)
     assert equality.same(30_000_000, datetime.timedelta(seconds=30))
     assert equality.same(1_600_041_600_000_000, moment)
-    assert not equality.same(30, datetime.timedelta(seconds=30))
+    assert equality.same(30, datetime.timedelta(seconds=30))
+    assert equality.same(0.000001, datetime.timedelta(microseconds=1))
+    assert equality.same(1_600_041_600.5, moment + datetime.timedelta(milliseconds=500))
+    assert not equality.same(31, datetime.timedelta(seconds=30))
+    assert not equality.same(True, datetime.timedelta(seconds=1))
     assert not equality.same(1_600_041_600_000_000, moment + datetime.timedelta(hours=1))
