@@ -278,9 +278,14 @@ def _issues(tests: Sequence[TestResult], catalogue: Iterable[Rule]) -> list[Issu
 
 
 def _group(diagnosis: Diagnosis) -> tuple[Any, ...]:
-    """Return what makes two diagnoses the same issue: the rule and the call site; without one, the table."""
+    """Return what makes two diagnoses the same issue: the rule and the call site; without one, the table.
+
+    The call site is that of what both go back to, where the rule knows it.
+    """
     divergence = diagnosis.divergence
     site = divergence.site
+    if diagnosis.origin is not None:
+        return (diagnosis.rule, "origin", diagnosis.origin)
     if diagnosis.rule != UNEXPLAINED:
         return (diagnosis.rule, site if site is not None else divergence.table or divergence.kind)
     if divergence.kind == "outcome" or site is None:

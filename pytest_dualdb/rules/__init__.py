@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pytest_dualdb import syntax
 from pytest_dualdb.compare import SEVERITIES, Divergence, Severity, failed
-from pytest_dualdb.recording import Catalog, Recording
+from pytest_dualdb.recording import Catalog, Recording, Site
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 
 __all__ = ["UNEXPLAINED", "Diagnosis", "Evidence", "Rule", "Specimen", "all_rules", "diagnose", "rule_named"]
@@ -27,7 +27,8 @@ class Diagnosis:
     """A divergence with its rule and severity; ``primary`` unless it follows from another one.
 
     ``cause`` is the index of that other one in the pair's diagnoses, None for a primary one. ``instead``
-    is what the rule says to write here.
+    is what the rule says to write here. ``origin`` is where the application does what this goes back to, if that
+    is another place than the divergence's.
     """
 
     divergence: Divergence
@@ -36,6 +37,7 @@ class Diagnosis:
     primary: bool = True
     cause: int | None = None
     instead: str = ""
+    origin: Site | None = None
 
 
 @functools.cache
@@ -77,13 +79,14 @@ def diagnose(
         return ()
     recordings = {"sqlite": sqlite, "postgres": postgres}
     rules = all_rules(extra)
-    names, advice = [], []
+    names, advice, origins = [], [], []
     severities: list[Severity] = []
     for divergence in divergences:
         evidence = Evidence(divergence, recordings, catalogs, templates)
         rule = first_match(evidence, rules)
         names.append(UNEXPLAINED if rule is None else rule.name)
         advice.append("" if rule is None else _advice(rule, evidence))
+        origins.append(None if rule is None else _origin(rule, evidence))
         own = None if rule is None else rule.severity
         severities.append(divergence.severity if own is None else own)
     causes = _fold(divergences, names)
@@ -99,7 +102,11 @@ def diagnose(
         ):
             culprit = None
         outcome = next(i for i, d in enumerate(divergences) if d.kind == "outcome")
-        if culprit is not None and names[outcome] != UNEXPLAINED and divergences[culprit].kind != "error":
+        if (
+            culprit is not None
+            and divergences[culprit].kind != "error"
+            and names[outcome] not in (UNEXPLAINED, names[culprit])
+        ):
             culprit = None  # the failure itself says more
         for index, divergence in enumerate(divergences):
             if divergence.note == "cut-short" and causes[index] is None:
@@ -113,7 +120,13 @@ def diagnose(
                     names[index] = names[culprit]
     return tuple(
         Diagnosis(
-            divergence, names[index], severities[index], causes[index] is None, causes[index], advice[index]
+            divergence,
+            names[index],
+            severities[index],
+            causes[index] is None,
+            causes[index],
+            advice[index],
+            origins[index],
         )
         for index, divergence in enumerate(divergences)
     )
@@ -125,6 +138,15 @@ def _advice(rule: Rule, evidence: Evidence) -> str:
     except Exception as error:  # as in first_match: the general advice serves too
         evidence.rule_errors[rule.name] = error
         return rule.instead
+
+
+def _origin(rule: Rule, evidence: Evidence) -> Site | None:
+    try:
+        statement = rule.origin(evidence)
+    except Exception as error:  # as in first_match: the divergence then stands for itself
+        evidence.rule_errors[rule.name] = error
+        return None
+    return None if statement is None else statement.site
 
 
 def first_match(evidence: Evidence, rules: Iterable[Rule]) -> Rule | None:
@@ -176,6 +198,8 @@ def _follows(late: Divergence, late_rule: str, early: Divergence, early_rule: st
         return False
     if early_rule == UNEXPLAINED and early.severity == "low":
         return False
+    if late.kind == "error" and not late.swallowed and late_rule != UNEXPLAINED and early.kind != "error":
+        return False  # what ended the half, explained by itself, is shown where it happened
     if early.kind == "bypass":
         return True
     if late.kind in ("rows", "order", "rowcount", "statements", "observed", "type", "error"):

@@ -99,6 +99,13 @@ class Rule:
         """Return what to write instead, for this divergence: `instead`, or better where the evidence tells."""
         return self.instead
 
+    def origin(self, evidence: Evidence) -> Statement | None:
+        """Return the statement that all such divergences go back to, None if each stands for itself.
+
+        One CREATE that nobody commits makes statements fail at many places: that is one issue.
+        """
+        return None
+
     @classmethod
     def sections(cls) -> dict[str, str]:
         """Return the docstring's sections by title, the leading text under the empty key."""

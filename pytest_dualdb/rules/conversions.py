@@ -21,6 +21,7 @@ from pytest_dualdb.rules.facts import (
     sole_error,
     suspects,
     texts,
+    values_at,
 )
 
 VALUE_KINDS = frozenset({"rows", "state", "order", "rowcount"})
@@ -343,6 +344,16 @@ class EnumOrder(Rule):
                     rf"\bORDER\s+BY\b.*{word}|{word}\s*(<(?!>)|>|(NOT\s+)?BETWEEN\b)|"
                     rf"(<|(?<![<>])>)=?\s*(\w+\.)?{word}|\b(MIN|MAX|GREATEST|LEAST)\s*\([^()]*{word}"
                 )
-                if re.search(by_size, text, re.I | re.S):
+                if re.search(by_size, text, re.I | re.S) and not self._all_equal(evidence, column.name):
                     return True
         return False
+
+    def _all_equal(self, evidence: Evidence, name: str) -> bool:
+        """Return whether the result shows the column with one value only, so that nothing was sorted by it."""
+        shown = set()
+        for statement in (evidence.sqlite, evidence.postgres):
+            columns = [] if statement is None else [column.lower() for column in statement.columns or ()]
+            if statement is None or name.lower() not in columns:
+                return False
+            shown |= {repr(value) for value in values_at(statement.values, columns.index(name.lower()))}
+        return len(shown) == 1

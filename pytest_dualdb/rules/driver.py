@@ -279,14 +279,25 @@ class DriverMethod(Rule):
         Specimen([lambda db: db.connection.execute("SELECT code FROM item").fetchall()], _ITEM),
         Specimen([lambda db: db.connection.cursor().executescript("CREATE TABLE other (id INTEGER);")]),
         Specimen(["SELECT code FROM item", lambda db: db.connection.cursor().mogrify("SELECT 1")], _ITEM),
+        Specimen(["SELECT code FROM item", lambda db: _ask_dialect(db)], _ITEM),
     )
     near_misses = (Specimen([lambda db: run(db, "SELECT code FROM item").fetchall()], _ITEM),)
+
+    _DIALECT = r"'(?:SQLite|PG)\w*' object has no attribute"
+
+    def advice(self, evidence: Evidence) -> str:
+        failed = alone(evidence)
+        if failed is not None and re.match(self._DIALECT, failed[2]):
+            return "sqlalchemy.inspect(connection), or a branch on connection.dialect.name"
+        return self.instead
 
     def matches(self, evidence: Evidence) -> bool:
         failed = alone(evidence)
         if failed is None:
             return False
         backend, _, message = failed
+        if re.match(self._DIALECT, message):
+            return True
         names = _SQLITE_NAMES if backend == "postgres" else _POSTGRES_NAMES
         missing = re.match(
             r"'(?:\w+\.)*\w*(?:connection|cursor)\w*' object (?:has no attribute '(\w+)'|attribute '(\w+)')",
@@ -332,6 +343,11 @@ class DriverMethod(Rule):
             "application_name",
             "row_factory",
         )
+
+
+def _ask_dialect(db: Any) -> None:
+    with db.engine().connect() as connection:
+        assert not connection.dialect.has_type(connection, "mood")
 
 
 class ExecuteReturnsCursor(Rule):

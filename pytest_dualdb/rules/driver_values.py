@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pytest_dualdb import syntax
 from pytest_dualdb.encoding import Opaque
 from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.ddl import ERROR, has
 from pytest_dualdb.rules.driver import alone, run, served
-from pytest_dualdb.rules.facts import OTHER, explained, said
+from pytest_dualdb.rules.facts import OTHER, bare, explained, near, said
 
 _ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO item VALUES (1, 'a');"
 
@@ -307,6 +308,8 @@ class ArrayType(Rule):
             return False
         for one, other in zip(difference.only_sqlite, difference.only_postgres, strict=False):
             for name, a, b in zip(difference.columns, one, other, strict=False):
+                if difference.differing and name not in difference.differing:
+                    continue
                 if isinstance(b, list) and isinstance(a, str):
                     column = evidence.column(name, "postgres")
                     if a.startswith("{") or (column is not None and column.type.endswith("[]")):
@@ -315,11 +318,12 @@ class ArrayType(Rule):
 
 
 class PostgresOnlyType(Rule):
-    """Values of types that SQLite does not have, such as ranges.
+    """Values of types that SQLite does not have, such as ranges, arrays and search vectors.
 
     What differs:
         The value: an object of the driver on PostgreSQL, which also brings it to its canonical form; on SQLite
-        the text that was stored. What the application then does with it fails on one of the two.
+        the text that was stored. The type's operators (``@>``, ``<<``, ``&&``) and functions (``upper``) fail on
+        SQLite, or do something else with the text. SQLAlchemy refuses some types for SQLite (CompileError).
     Why:
         SQLite accepts any name as the type of a column, INT4RANGE too, and stores what it is given.
     Instead:
@@ -328,12 +332,13 @@ class PostgresOnlyType(Rule):
     References:
         https://www.sqlite.org/datatype3.html#determination_of_column_affinity
         https://www.postgresql.org/docs/current/rangetypes.html
+        https://docs.sqlalchemy.org/en/20/core/type_basics.html
     """
 
     name = "postgres-only-type"
-    title = "column of a type that SQLite does not have: text there"
+    title = "a type that SQLite does not have: text there, or refused"
     instead = "columns of simple types that make up the value"
-    kinds = frozenset({"type", "rows", "state"})
+    kinds = frozenset({"type", "rows", "state", "error", "outcome"})
     priority = 5
     _BOOKING = """
         CREATE TABLE booking (id INTEGER PRIMARY KEY, nights INT4RANGE);
@@ -343,18 +348,127 @@ class PostgresOnlyType(Rule):
         Specimen(["SELECT id, nights FROM booking WHERE id = 1"], _BOOKING),
         # without an order, but the same row
         Specimen(["SELECT id, nights FROM booking LIMIT 1"], _BOOKING),
+        Specimen(["SELECT id FROM booking WHERE nights @> 5"], _BOOKING),
+        Specimen(["SELECT count(*) FROM booking WHERE booking.nights << '[5,8]'"], _BOOKING),
+        Specimen(["SELECT upper(nights) - lower(nights) AS n FROM booking ORDER BY id"], _BOOKING),
+        Specimen([lambda db: _create_array(db)]),
     )
     near_misses = (
         Specimen(
             ["SELECT id, nights FROM booking WHERE id = 1"],
             "CREATE TABLE booking (id INTEGER PRIMARY KEY, nights TEXT); INSERT INTO booking VALUES (1, '[1,3]');",
         ),
+        Specimen(
+            ["SELECT 1 << id AS bit FROM booking WHERE id = 32"],
+            "CREATE TABLE booking (id INTEGER PRIMARY KEY, nights INT4RANGE); INSERT INTO booking VALUES (32, NULL);",
+            also=("bit-width",),
+        ),
+    )
+    _REFUSED = r"can't render element of type (\w+)"
+    _OWN = re.compile(
+        r"^(?:\w+RANGE|TSVECTOR|TSQUERY|L(?:TREE|QUERY|TXTQUERY)|HSTORE|INET|CIDR|MACADDR8?|XML|BIT|VECTOR"
+        r"|POINT|LINE|LSEG|BOX|PATH|POLYGON|CIRCLE|GEOMETRY|GEOGRAPHY)\b",
+        re.I,
+    )
+    """Types with operators of their own. Arrays and JSON have rules of their own, too."""
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "outcome":
+            failed = alone(evidence)
+            if failed is None or failed[0] != "sqlite":
+                return False
+            return failed[1].endswith(("CompileError", "CompilationError")) and (
+                re.search(self._REFUSED, failed[2]) is not None
+            )
+        if evidence.kind == "error":
+            return near(evidence.raised("sqlite")) is not None and self._operates(evidence)
+        if explained(
+            evidence, lambda pair: isinstance(pair.sqlite, str) and not isinstance(pair.postgres, _SIMPLE)
+        ):
+            return True
+        return evidence.kind == "rows" and self._operates(evidence)
+
+    def advice(self, evidence: Evidence) -> str:
+        if evidence.kind != "outcome":
+            return self.instead
+        failure = evidence.failure("sqlite")
+        refused = re.search(self._REFUSED, "" if failure is None else failure.message)
+        if refused is None:
+            return self.instead
+        plain = "JSON" if refused[1] in ("ARRAY", "HSTORE", "JSONB") else "Text"
+        return f"{plain}().with_variant({refused[1]}(...), 'postgresql')"
+
+    def _operates(self, evidence: Evidence) -> bool:
+        """Return whether the statement applies an operator or a function to a column of such a type."""
+        text = bare(evidence.sql("postgres"))
+        catalog = evidence.catalogs.get("postgres")
+        tables = [] if catalog is None else [catalog.table(name) for name in syntax.tables(text)]
+        for column in (column for table in tables if table is not None for column in table.columns):
+            if not self._OWN.match(column.type):
+                continue
+            name = rf'(?:[\w"]+\.)?"?{re.escape(column.name)}"?'
+            symbol = r"[-+*/<>=~!@#%^&|?]+"
+            if re.search(rf"\w\s*\(\s*{name}\s*[,)]|{name}\s*{symbol}|{symbol}\s*{name}(?!\w)", text, re.I):
+                return True
+        return False
+
+
+def _create_array(db: Any) -> None:
+    import sqlalchemy
+    from sqlalchemy.dialects.postgresql import ARRAY
+
+    metadata = sqlalchemy.MetaData()
+    sqlalchemy.Table("post", metadata, sqlalchemy.Column("tags", ARRAY(sqlalchemy.Text))).create(db.engine())
+
+
+class SqlText(Rule):
+    """A test that compares the text of a statement.
+
+    What differs:
+        The text: each driver has its placeholders (``?``, ``%s``, ``$1``), each dialect its quotes, reserved words,
+        types and LIMIT. What a library writes for one database is not what it writes for the other.
+    Why:
+        The test expects what the library writes for the database that it was written on.
+    Instead:
+        Compare what the statement gives: ``SELECT code FROM item WHERE id = 1``; or the text for one dialect,
+        ``str(statement.compile(dialect=sqlite.dialect()))``.
+    References:
+        https://docs.python.org/3/library/sqlite3.html#sqlite3-placeholders
+        https://www.psycopg.org/docs/usage.html#passing-parameters-to-sql-queries
+        https://docs.sqlalchemy.org/en/20/faq/sqlexpressions.html
+    """
+
+    name = "sql-text"
+    title = "the test expects the SQL text of one dialect"
+    instead = "compare what the statement gives, or compile it for one dialect"
+    kinds = frozenset({"outcome"})
+    specimens = (
+        Specimen([lambda db: _expect_text(db, f"SELECT code FROM item WHERE id = {db.placeholder}")], _ITEM),
+    )
+    near_misses = (Specimen([lambda db: _expect_text(db, "SELECT code FROM item WHERE id = ?")], _ITEM),)
+    _SQL = re.compile(
+        r"\bSELECT\b.+?\bFROM\b|\bINSERT\s+INTO\s+\S+|\bUPDATE\s+\S+\s+SET\b|\bDELETE\s+FROM\s+\S+"
+        r"|\b(?:CREATE|ALTER|DROP)\s+(?:UNIQUE\s+)?(?:TABLE|INDEX|VIEW|TYPE)\b|\bORDER BY \S+|\bWHERE \S+"
+        r"|[\w)] (?:MATCH|LIKE|ILIKE|IN|=|<|>) \(?(?:\?|%s|%\(\w+\)s|\$\d)",
+        re.S,
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        return explained(
-            evidence, lambda pair: isinstance(pair.sqlite, str) and not isinstance(pair.postgres, _SIMPLE)
+        failed = alone(evidence)
+        if failed is None or failed[1] != "AssertionError":
+            return False
+        failure = evidence.failure(failed[0])
+        return (
+            failure is not None
+            and failure.database is None
+            and self._SQL.search(failed[2].replace("\\n", " ")) is not None
         )
+
+
+def _expect_text(db: Any, text: str) -> None:
+    run(db, "SELECT code FROM item")
+    if text != "SELECT code FROM item WHERE id = ?":
+        raise AssertionError(f"assert {text!r} == 'SELECT code FROM item WHERE id = ?'")
 
 
 _SIMPLE = (

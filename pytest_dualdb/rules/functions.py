@@ -357,7 +357,7 @@ class DialectBranch(Rule):
     name = "dialect-branch"
     title = "the branch's two statements do not ask the same"
     instead = "one statement for both, or two that mean the same"
-    kinds = frozenset({"rows", "order", "rowcount"})
+    kinds = frozenset({"rows", "order", "rowcount", "columns"})
     priority = -50
     specimens = (
         Specimen(
@@ -365,6 +365,15 @@ class DialectBranch(Rule):
                 {
                     "sqlite": "SELECT name FROM people WHERE name GLOB 'A*'",
                     "postgres": "SELECT name FROM people WHERE name ILIKE 'A%'",
+                }
+            ],
+            _PEOPLE,
+        ),
+        Specimen(
+            [
+                {
+                    "sqlite": "SELECT * FROM people ORDER BY id",
+                    "postgres": "SELECT name FROM people ORDER BY id",
                 }
             ],
             _PEOPLE,
@@ -400,4 +409,5 @@ class DialectBranch(Rule):
         """
         text = re.sub(r"::\s*[\w.]+(\s+varying)?(\(\d+\))?(\[\])*", "", bare(sql))
         text = syntax.PLACEHOLDER.sub("?", text.replace('"', ""))
+        text = re.sub(r"\b[a-z_]\w*\.(?=[a-z_*])", "", text, flags=re.I)
         return re.sub(r"\blimit \? offset \?", "limit ?", " ".join(text.lower().split()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import decimal
+import itertools
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
@@ -232,10 +234,10 @@ class DecimalType(Rule):
     name = "decimal-type"
     title = "numbers are Decimal on PostgreSQL, float or int on SQLite"
     instead = "CAST(x AS DOUBLE PRECISION), or Decimal(str(value)) in one place"
-    kinds = frozenset({"type", "observed"})
+    kinds = frozenset({"type", "observed", "outcome"})
     _ACCOUNTS = (
-        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, visits BIGINT, balance NUMERIC(8, 2));"
-        " INSERT INTO accounts VALUES (1, 3, 2.5), (2, 4, 1.5);"
+        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, visits BIGINT, balance NUMERIC(8, 2), rate NUMERIC(30, 20));"
+        " INSERT INTO accounts (id, visits, balance) VALUES (1, 3, 2.5), (2, 4, 1.5);"
     )
     specimens = (
         Specimen(["SELECT sum(visits) FROM accounts"], _ACCOUNTS),
@@ -262,16 +264,47 @@ class DecimalType(Rule):
             ],
             _ACCOUNTS,
         ),
+        Specimen([lambda db: _exact(db, "0.700000000000001")], _ACCOUNTS),
     )
     near_misses = (Specimen(["SELECT CAST(avg(visits) AS DOUBLE PRECISION) FROM accounts"], _ACCOUNTS),)
 
     def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "outcome":
+            return self._nearly_equal(evidence)
         if evidence.kind == "observed":
             return "number" in renderings(evidence)
         found = [
             p for p in pairs(evidence) if isinstance(p.postgres, decimal.Decimal) and is_number(p.sqlite)
         ]
         return bool(found) or re.search(r": (int|float) / Decimal", evidence.divergence.message) is not None
+
+    def _nearly_equal(self, evidence: Evidence) -> bool:
+        """Return whether the failing assertion compares Decimals that a float apart, where PostgreSQL has the exact one."""
+        failure = evidence.failure("sqlite")
+        if failure is None or not failure.name.endswith("AssertionError"):
+            return False
+        found = [
+            decimal.Decimal(text)
+            for text in re.findall(r"\bDecimal\('(-?[\d.]+(?:E[+-]?\d+)?)'\)", failure.message)
+        ]
+        apart = any(a != b and math.isclose(a, b, rel_tol=1e-12) for a, b in itertools.pairwise(found))
+        return apart and any(
+            isinstance(value, decimal.Decimal) and value in found
+            for statement in evidence.recordings["postgres"].statements
+            for row in statement.values
+            for value in row
+        )
+
+
+def _exact(db: Any, price: str) -> None:
+    exact = decimal.Decimal(price)
+    db.execute(f"INSERT INTO accounts (id, rate) VALUES (9, {price})")
+    rate = {"sqlite": "rate", "postgres": "accounts.rate"}[db.backend]
+    # as a library asks that has a module for each database: nothing is seen but the outcome
+    stored = db.scalar(f"SELECT {rate} FROM accounts WHERE id = 9")
+    given = stored if isinstance(stored, decimal.Decimal) else decimal.Decimal(f"{stored:.20f}")
+    if given != exact:
+        raise AssertionError(f"assert {given!r} == {exact!r}")
 
 
 class IntegerOrFloat(Rule):

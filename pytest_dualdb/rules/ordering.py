@@ -21,6 +21,10 @@ _OTHER_TASKS = {
     "postgres": _TASKS + " INSERT INTO tasks VALUES (6, 'f', '2024-08-01', 7);",
 }
 """Tasks of which one has another number, for no reason of the databases'."""
+_NEVER_KNOWN = {
+    backend: script + " ALTER TABLE tasks ADD COLUMN extra INTEGER;"
+    for backend, script in _OTHER_TASKS.items()
+}
 
 
 def _trees(evidence: Evidence) -> list[Any]:
@@ -90,6 +94,7 @@ class NullOrdering(Rule):
         Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _OTHER_TASKS, ("unexplained",)),
         Specimen(["SELECT id FROM tasks ORDER BY due DESC NULLS FIRST, id"], _OTHER_TASKS, ("unexplained",)),
         Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _OTHER_TASKS, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY extra, id DESC LIMIT 1"], _NEVER_KNOWN, ("unexplained",)),
         Specimen(["SELECT weight IS NULL AS n, id FROM tasks ORDER BY n, 2"], _OTHER_TASKS, ("unexplained",)),
         Specimen(
             ["SELECT o.id FROM tasks t LEFT JOIN tasks o ON o.id = t.id ORDER BY t.id"],
@@ -118,12 +123,14 @@ class NullOrdering(Rule):
             return False
         from sqlglot import expressions as exp
 
+        node = _resolved(tree, term.this)
+        columns = [node] if isinstance(node, exp.Column) else list(node.find_all(exp.Column))
+        if isinstance(node, exp.Column) and self._nothing_else(evidence, node.name.lower()):
+            return False
         if _shown_null(evidence, tree, term):
             return True
-        node = _resolved(tree, term.this)
         if isinstance(node, exp.Coalesce | exp.Count | exp.Is | exp.Literal):
             return False
-        columns = [node] if isinstance(node, exp.Column) else list(node.find_all(exp.Column))
         if isinstance(node, exp.Case) and node.args.get("default") is None:
             return True
         if any(_outer(tree, column) for column in columns):
@@ -134,6 +141,11 @@ class NullOrdering(Rule):
             for column in columns
             for row in (*stored_rows(evidence, text), *stored_rows(evidence, evidence.sql("sqlite")))
         )
+
+    def _nothing_else(self, evidence: Evidence, column: str) -> bool:
+        """Return whether the column holds NULL in every row that is known: then it arranges nothing."""
+        known = [row[column] for row in stored_rows(evidence, evidence.text) if column in row]
+        return bool(known) and all(value is None for value in known)
 
     def _says_where(self, evidence: Evidence, term: Any) -> bool:
         """Return whether NULLS FIRST or LAST follows the term: the parser drops what is the default."""

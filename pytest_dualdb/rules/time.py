@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS
@@ -412,8 +412,11 @@ class DateColumnTime(Rule):
             return False
         if isinstance(right, datetime.datetime):
             first, second = instant(left), instant(right)
-            if first is not None and second is not None and abs((first - second).total_seconds()) < 1:
-                return True
+            if first is None or second is None:
+                return False
+            if abs((first - second).total_seconds()) < 1:
+                # two readings of a clock have digits down to the last on both sides
+                return not (first.microsecond % 1000 and second.microsecond % 1000)
             if right.tzinfo is not None or not _ZONE.search(left[10:]):
                 return False
             return instant(_ZONE.sub("", left)) == right
@@ -480,6 +483,73 @@ class SessionTimeZone(Rule):
             return False
         seconds = abs((first - second).total_seconds())
         return 0 < seconds <= 14 * 3600 and seconds % 900 == 0
+
+
+_HALVES_APART = datetime.timedelta(minutes=14)
+
+
+class OffsetDropped(Rule):
+    """An aware datetime whose offset SQLite's side does not keep.
+
+    What differs:
+        PostgreSQL's TIMESTAMP WITH TIME ZONE keeps the moment. On SQLite the clock time is stored without its
+        offset, so that 10:00+02:00 comes back as 10:00, two hours late for whoever takes it for UTC.
+    Why:
+        SQLAlchemy's DateTime, and what else formats by hand, writes the year to the second, also with
+        ``timezone=True``: SQLite has no type for the rest.
+    Instead:
+        Convert to UTC before it is stored, ``value.astimezone(datetime.UTC)``:
+        ``INSERT INTO visits (id, at) VALUES (3, '2024-05-03 08:00:00+00:00')``.
+    References:
+        https://www.sqlite.org/datatype3.html#date_and_time_datatype
+        https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#sqlalchemy.dialects.sqlite.DATETIME
+        https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-TIMEZONES
+    """
+
+    name = "offset-dropped"
+    title = "the offset of an aware datetime is lost on SQLite"
+    instead = "value.astimezone(datetime.UTC) before it is stored"
+    kinds = frozenset({"rows", "state", "order"})
+    priority = 4
+    _AT: ClassVar[datetime.datetime] = datetime.datetime.fromisoformat("2024-05-01T10:00:00+02:00")
+    specimens = (
+        Specimen(
+            [{"sqlite": ("INSERT INTO visits VALUES (?, ?)", (1, "2024-05-01 10:00:00")),
+              "postgres": ("INSERT INTO visits VALUES (?, ?)", (1, _AT))},
+             "SELECT at FROM visits", "COMMIT"],
+            SessionTimeZone._ZONED,
+        ),
+    )  # fmt: skip
+    near_misses = (
+        Specimen(
+            [
+                ("INSERT INTO visits VALUES (?, ?)", (1, "2024-05-01 08:00:00+00:00")),
+                "SELECT at FROM visits",
+                "COMMIT",
+            ],
+            SessionTimeZone._ZONED,
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        given = [
+            value
+            for statement in evidence.recordings["postgres"].statements
+            for value in params_of(statement)
+            if isinstance(value, datetime.datetime) and value.utcoffset()
+        ]
+
+        def dropped(pair: Pair) -> bool:
+            if not isinstance(pair.postgres, datetime.datetime) or not isinstance(pair.sqlite, str):
+                return False
+            if pair.postgres.tzinfo is None or _ZONE.search(pair.sqlite[10:]):
+                return False
+            stored = instant(pair.sqlite)
+            clocks = [instant(v.replace(tzinfo=None)) for v in given if v == pair.postgres]
+            # now() is another moment in each half
+            return stored is not None and any(c and abs(stored - c) < _HALVES_APART for c in clocks)
+
+        return bool(given) and explained(evidence, dropped)
 
 
 # ------------------------------------------------------------------------------------------- Python's types

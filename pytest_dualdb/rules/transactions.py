@@ -237,6 +237,21 @@ class TransactionalDdl(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
+        return bool(self._undone(evidence))
+
+    def advice(self, evidence: Evidence) -> str:
+        """Name the DDL: many statements fail elsewhere because of one that nobody commits."""
+        made = self.origin(evidence)
+        missing = said(evidence.raised("postgres"), r"^(?:relation|table) .* does not exist")
+        if evidence.kind != "error" or made is None or made.site is None or missing is None:
+            return self.instead
+        return f"COMMIT after the {syntax.verb(made.sql)} at {made.site}"
+
+    def origin(self, evidence: Evidence) -> Statement | None:
+        return next((s for s in reversed(self._undone(evidence)) if s.site is not None), None)
+
+    def _undone(self, evidence: Evidence) -> list[Statement]:
+        """Return the DDL whose work stayed on SQLite without a commit, and not on PostgreSQL, as issued there."""
         if evidence.kind == "error":
             sqlite, postgres = evidence.raised("sqlite"), evidence.raised("postgres")
             found = said(
@@ -244,29 +259,17 @@ class TransactionalDdl(Rule):
                 r"^(?:table|index|view|trigger|there is already .*?) [\"\[]?([\w.]+)[\"\]]? already exists",
             ) or said(sqlite, r"^(?:no such (?:table|column)|duplicate column name): ([\w.]+)")
             found = found or said(postgres, r'^(?:relation|column|table) "?([\w.]+)"?.* does not exist')
-            return found is not None and self._undone(evidence, found[1].rpartition(".")[2].lower())
+            return [] if found is None else self._undone_of(evidence, found[1].rpartition(".")[2].lower())
         if evidence.kind in ("rows", "columns"):
-            return any(self._undone(evidence, name) for name in syntax.tables(evidence.text))
-        named = evidence.divergence.table or ""
-        return evidence.divergence.difference is None and self._undone(evidence, named)
+            return [s for name in syntax.tables(evidence.text) for s in self._undone_of(evidence, name)]
+        if evidence.divergence.difference is not None:
+            return []
+        return self._undone_of(evidence, evidence.divergence.table or "")
 
-    def advice(self, evidence: Evidence) -> str:
-        """Name the DDL: many statements fail elsewhere because of one that nobody commits."""
-        if evidence.kind != "error":
-            return self.instead
-        missing = said(evidence.raised("postgres"), r'^(?:relation|table) "?([\w.]+)"?.* does not exist')
-        if missing is None:
-            return self.instead
-        name = missing[1].rpartition(".")[2].lower()
-        for statement in reversed(evidence.before("postgres")):
-            if statement.site is not None and self._defines(statement.sql, name):
-                return f"COMMIT after the {syntax.verb(statement.sql)} at {statement.site}"
-        return self.instead
-
-    def _undone(self, evidence: Evidence, name: str) -> bool:
-        """Return whether DDL with this name stayed on SQLite without a commit, and not on PostgreSQL."""
+    def _undone_of(self, evidence: Evidence, name: str) -> list[Statement]:
+        """Return the DDL with this name that stayed on SQLite without a commit, and not on PostgreSQL."""
         at_end = evidence.kind == "state"
-        sides: list[list[int]] = []
+        sides: list[list[Statement]] = []
         for backend in BACKENDS:
             statements = evidence.recordings[backend].statements if at_end else evidence.before(backend)
             own = evidence.statement(backend)
@@ -281,9 +284,9 @@ class TransactionalDdl(Rule):
                 )
                 final = backend == "sqlite" and in_transaction(statements, index)
                 if not kept(end) and not final and (backend == "sqlite" or not seen):
-                    found.append(index)
+                    found.append(statement)
             sides.append(found)
-        return all(sides)
+        return sides[1] if all(sides) else []
 
     def _defines(self, sql: str, name: str) -> bool:
         """Return whether this makes, changes or drops the table of that name, or adds a column of that name."""
@@ -363,9 +366,14 @@ class UncommittedWork(Rule):
                 evidence.contents(table, backend),
                 evidence.templates.get(backend, {}).get(table),
             )
-            if state is None or template is None:
+            made = any(
+                syntax.verb(s.sql) == "CREATE" and table in syntax.defined_tables(s.sql)
+                for s in evidence.recordings[backend].statements
+            )
+            if state is None or (template is None and not made):
                 return True
-            changed.append(sorted(map(repr, state.rows)) != sorted(map(repr, template.rows)))
+            before = [] if template is None else template.rows
+            changed.append(sorted(map(repr, state.rows)) != sorted(map(repr, before)))
         return changed[0] != changed[1]
 
 

@@ -290,6 +290,7 @@ class RowcountOfResult(Rule):
     title = "rowcount of a statement with a result is not known on SQLite"
     instead = "count the fetched rows, or SELECT count(*)"
     kinds = frozenset({"rowcount", "observed"})
+    priority = 20  # -1 is no count, whatever the statement could count differently
     specimens = (
         Specimen([lambda db: _rowcount(db, "SELECT id FROM item")], _ITEM_1),
         Specimen(
@@ -300,6 +301,21 @@ class RowcountOfResult(Rule):
                 "COMMIT",
             ],
             _ITEM_1,
+        ),
+        Specimen(
+            [
+                lambda db: _rowcount(
+                    db,
+                    "WITH x AS (SELECT 1 AS k) UPDATE item SET n = 2 WHERE state > 'a' AND id IN (SELECT k FROM x)",
+                ),
+                "COMMIT",
+            ],
+            {
+                "sqlite": _ITEM_1 + "ALTER TABLE item ADD COLUMN state TEXT DEFAULT 'b';",
+                "postgres": "CREATE TYPE state AS ENUM ('a', 'b');"
+                + _ITEM_1
+                + "ALTER TABLE item ADD COLUMN state state DEFAULT 'b';",
+            },
         ),
     )
     near_misses = (
@@ -323,6 +339,8 @@ class RowcountOfResult(Rule):
             or evidence.sqlite is None
             or evidence.postgres is None
         ):
+            return False
+        if evidence.sqlite.rowcount != -1 and len(evidence.sqlite.rows) != len(evidence.postgres.rows):
             return False
         return evidence.postgres.rowcount > evidence.sqlite.rowcount and self._unknown(evidence.sqlite)
 
