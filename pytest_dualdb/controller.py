@@ -6,6 +6,7 @@ What is done with the records is in `pytest_dualdb.session`, imported when the f
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,12 @@ class Controller:
             reason = str(text).removeprefix("Skipped: ")
             why = f"was skipped: {reason}" if reason else "was skipped"
         elif report.when in ("setup", "call", "teardown"):
+            refused = re.search(
+                r"^pytest-dualdb: (?:.+ see the first error, )?(.+)$", report.longreprtext, re.M
+            )
             why = "failed before it asked for its database"
+            if refused is not None:
+                why = f"got no database: {refused[1]}"
         else:
             why = "crashed its worker"
         self._missing.setdefault(without_group(report.nodeid), why)

@@ -99,7 +99,8 @@ class Worker:
         if name in self._failed:
             if isinstance(self._failed[name], ServerError):
                 raise self._failed[name]
-            raise SchemaError(f"no {name} database: see the first error") from self._failed[name]
+            first = str(self._failed[name]).partition("\n")[0]
+            raise SchemaError(f"no {name} database: see the first error, {first}") from self._failed[name]
         if name not in self._backends:
             try:
                 self._backends[name] = self._open(name)

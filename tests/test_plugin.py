@@ -671,3 +671,13 @@ def test_its_modules_are_imported_as_they_are_compiled(pytester: pytest.Pytester
     pytester.makepyfile("def test_one(db): db.execute('SELECT 1')")
     result = pytester.runpytest_subprocess("-s")
     result.stdout.fnmatch_lines(["*LOADERS SourceFileLoader"])
+
+
+@WORKERS
+def test_a_schema_of_one_database_alone_is_why_nothing_was_compared(
+    projects: Projects, workers: tuple[str, ...]
+) -> None:
+    run = projects.run("half_schema", "--db=both", "--tb=no", *workers)
+    reason = "the PostgreSQL half got no database: schema for postgres: 1 statement fails"
+    assert {test["reason"] for test in run.report["tests"]} == {reason}
+    assert f"NOTHING WAS COMPARED: {reason} (2 of 2 tests)" in " ".join(run.output.split())

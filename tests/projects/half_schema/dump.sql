@@ -1,0 +1,2 @@
+PRAGMA foreign_keys=OFF;
+CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT);
