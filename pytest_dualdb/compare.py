@@ -33,7 +33,7 @@ from pytest_dualdb.divergence import (
     Severity,
 )
 from pytest_dualdb.encoding import Packed, kept
-from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Failure, Recording, Statement
+from pytest_dualdb.recording import BACKENDS, Backend, Failure, Recording, Statement
 from pytest_dualdb.rows import MAX_GATHERED, compare_rows, counted, types_agree
 from pytest_dualdb.state import State
 from pytest_dualdb.values import Equality, instant, looks_random, loose_key, same_type, same_value
@@ -58,17 +58,6 @@ def _in_short(statement: Statement | None) -> tuple[Any, ...]:
         return ()
     error = statement.error
     return statement.site, statement.sql, None if error is None else (error.name, error.sqlstate)
-
-
-def destination(bypass: Statement, backend: Backend) -> str:
-    """Return the words for where a statement of a half on ``backend`` went instead of to its database."""
-    database = bypass.database
-    # no name of a PostgreSQL database looks like a path
-    lite = database in ("", ":memory:") or "/" in database or "\\" in database
-    found: Backend = "sqlite" if lite else "postgres"
-    if found != backend:
-        return TITLES[found]
-    return f"another {TITLES[backend]} database ({database or 'a temporary one'})"
 
 
 def _clears(sql: str, cleared: frozenset[str]) -> bool:
@@ -176,27 +165,29 @@ class _Comparison:
     # ------------------------------------------------------------------------------------------ statements
 
     def _bypasses(self) -> Iterator[Divergence]:
-        """Yield the statements of the PostgreSQL half that went to SQLite, one for each call site.
+        """Yield the statements of the PostgreSQL half that went to another database, one for each call site.
 
-        Another SQLite database that the SQLite half reached from the same line is the application's own
-        choice, not a bypass. Nor is the end of a transaction on a connection that did nothing else: a pool of
-        an earlier half gives its connections back when it is collected, whenever that is.
+        Another database that the SQLite half reached from the same line is the application's own choice, not
+        a bypass: the same one, or with the same statement one of another name, as a file in a temporary folder
+        has. Nor is the end of a transaction on a connection that did nothing else: a pool of an earlier half
+        gives its connections back when it is collected, whenever that is.
         """
         worked = {
             s.connection for s in self.recordings["postgres"].bypasses if s.kind not in ("commit", "rollback")
         }
-        usual = {(s.site, s.database) for s in self.recordings["sqlite"].bypasses}
+        aside = self.recordings["sqlite"].bypasses
+        usual = {(s.site, s.database) for s in aside} | {(s.site, statement_key(s)) for s in aside}
         seen: Counter[Any] = Counter()
         first: dict[Any, Statement] = {}
         for statement in self.recordings["postgres"].bypasses:
-            if statement.connection in worked and (statement.site, statement.database) not in usual:
+            own = {(statement.site, statement.database), (statement.site, statement_key(statement))}
+            if statement.connection in worked and usual.isdisjoint(own):
                 seen[statement.site] += 1
                 first.setdefault(statement.site, statement)
         for site, statement in first.items():
             count = seen[site]
             noun = "statement" if count == 1 else "statements"
-            where = destination(statement, "postgres")
-            where += "" if "(" in where else f" ({statement.database})"
+            where = statement.elsewhere("postgres", named=True)
             message = f"{count} {noun} of the PostgreSQL half went to {where}"
             yield Divergence("bypass", "critical", message, postgres=statement)
 

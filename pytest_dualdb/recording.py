@@ -25,6 +25,8 @@ Backend = Literal["sqlite", "postgres"]
 BACKENDS: tuple[Backend, Backend] = ("sqlite", "postgres")
 TITLES: Mapping[Backend, str] = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 """What the databases are called in text for people."""
+POSTGRES = "postgresql:"
+"""Begins the name of a PostgreSQL database that is not the test's, where that of a SQLite database is a path."""
 
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed"]
 
@@ -78,7 +80,8 @@ class Statement:
     order, as sequences or mappings of values; ``fetched`` says how far the application read: ``none``,
     ``one`` (fetchone, once), ``some`` or ``all``. ``columns`` is None for a statement without a result.
     Very many rows are `Packed`, here and in a `TableState`.
-    ``database`` is empty for the test's own database, else the SQLite path that was reached instead.
+    ``database`` is empty for the test's own database, the fixture's name for a further one, else the SQLite path
+    that was reached instead, or `POSTGRES` and the name of a PostgreSQL database.
     ``named`` says how the rows can be read: ``""`` by index only, ``row`` by index and name, ``mapping`` by
     name only; ``read`` names the cursor attributes that the application looked at (``rowcount``,
     ``lastrowid``, ``description``). ``via`` is the library that called the driver for the application, such
@@ -104,6 +107,14 @@ class Statement:
     named: Literal["", "row", "mapping"] = ""
     read: tuple[str, ...] = ()
     via: str = ""
+
+    def elsewhere(self, backend: Backend, *, named: bool = False) -> str:
+        """Return the words for what a statement of a half on ``backend`` reached instead of the test's database."""
+        found: Backend = "postgres" if self.database.startswith(POSTGRES) else "sqlite"
+        name = self.database.removeprefix(POSTGRES) or "a temporary one"
+        if found != backend:
+            return f"{TITLES[found]} ({name})" if named else TITLES[found]
+        return f"another {TITLES[found]} database ({name})"
 
     @property
     def values(self) -> Sequence[tuple[Any, ...]]:

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_dualdb.compare import Context, compare, destination, failed
-from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Catalog, Recording, TableState
+from pytest_dualdb.compare import Context, compare, failed
+from pytest_dualdb.recording import BACKENDS, TITLES, Backend, Catalog, Recording, Statement, TableState
 from pytest_dualdb.repeats import flaky, named, steady, unsteady
-from pytest_dualdb.report import Allowance, Half, Meta, Report, TestResult, Verdict, build
+from pytest_dualdb.report import ASIDE, Allowance, Half, Meta, Report, TestResult, Verdict, build
 from pytest_dualdb.rules import UNEXPLAINED, Rule, diagnose
 from pytest_dualdb.values import SameValue
 
@@ -244,12 +244,23 @@ def _not_comparable(sqlite: Recording, postgres: Recording) -> str:
 
 
 def _nothing_sent(sqlite: Recording, postgres: Recording, silent: Recording) -> str:
-    if not sqlite.statements and not postgres.statements and not postgres.bypasses:
-        return "" if sqlite.observed or postgres.observed else _NOTHING
+    if not sqlite.statements and not postgres.statements:
+        if not sqlite.bypasses and not postgres.bypasses:
+            return "" if sqlite.observed or postgres.observed else _NOTHING
+        # without a count: what many tests have in common is said once
+        return f"{ASIDE}{_went_to(postgres if postgres.bypasses else sqlite)}"
     text = f"0 statements reached {TITLES[silent.backend]}"
     if silent.bypasses:
-        astray = [s for s in silent.bypasses if s.kind not in ("commit", "rollback")] or silent.bypasses
-        site = astray[0].site
-        where = f" at {site}" if site is not None else ""
-        text += f", {len(astray)} went to {destination(astray[0], silent.backend)}{where}"
+        text += f", {len(_astray(silent))}{_went_to(silent)}"
     return text
+
+
+def _astray(half: Recording) -> Sequence[Statement]:
+    """Return the statements that went to another database, without the commits after them."""
+    return [s for s in half.bypasses if s.kind not in ("commit", "rollback")] or half.bypasses
+
+
+def _went_to(half: Recording) -> str:
+    first = _astray(half)[0]
+    where = f" at {first.site}" if first.site is not None else ""
+    return f" went to {first.elsewhere(half.backend)}{where}"

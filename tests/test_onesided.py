@@ -51,10 +51,22 @@ def test_an_application_bound_at_import_is_told_what_to_do(
     assert run.test("test_one")["verdict"] == "not-comparable"
     text = " ".join(run.output.split())
     assert (
-        "0 statements reached PostgreSQL, 1 went to SQLite at app.py:11; if that is bound at import" in text
+        "0 statements reached PostgreSQL, 1 went to SQLite at app.py:14; if that is bound at import" in text
     )
     assert "dualdb_pin_workers = true and run with -n 2" in text
     assert "2 pairs: 2 not comparable statements: sqlite 1, postgres 0" in text
+
+
+@WORKERS
+def test_an_application_that_was_not_told_its_address_fails_the_run(
+    projects: Projects, workers: tuple[str, ...]
+) -> None:
+    run = projects.run("onesided", "--db=both", *workers, env={"WANT": "aside"})
+    assert run.status == 1
+    reason = "no statement reached either database, they went to SQLite at app.py:10"
+    assert run.test("test_one")["reason"] == reason
+    text = " ".join(run.output.split())
+    assert f"{LOUD}{reason} (1 of 2 tests); tell the application its address: dualdb_env," in text
 
 
 def test_pinned_workers_bind_it_to_both(projects: Projects) -> None:

@@ -656,6 +656,43 @@ def test_a_pool_that_is_collected_in_the_other_half_is_no_bypass(pytester: pytes
     result.stdout.fnmatch_lines(["1 pair: agrees*"])
 
 
+def test_a_file_that_both_halves_use_aside_is_no_bypass(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sqlite3
+
+        def test_cache(db, tmp_path):
+            with sqlite3.connect(tmp_path / "cache") as cache:
+                cache.execute("CREATE TABLE cached (key TEXT)")
+                cache.execute("INSERT INTO cached VALUES ('a')")
+            cache.close()
+            db.execute("SELECT 1")
+        """
+    )
+    result = pytester.runpytest_subprocess("--db=both")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["1 pair: agrees*"])
+
+
+def test_another_database_of_postgresql_is_called_what_it_is(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import psycopg2
+
+        def test_elsewhere(db):
+            db.execute("SELECT 1")
+            if db.backend == "postgres":
+                other = psycopg2.connect(db.dsn, dbname="postgres")
+                other.cursor().execute("SELECT 2")
+                other.close()
+        """
+    )
+    result = pytester.runpytest_subprocess("--db=both")
+    result.assert_outcomes(passed=2)
+    text = " ".join(result.stdout.str().split())
+    assert "1 statement of the PostgreSQL half went to another PostgreSQL database (postgres)" in text
+
+
 def test_its_modules_are_imported_as_they_are_compiled(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """

@@ -23,7 +23,7 @@ from typing import Any
 
 from pytest_dualdb import syntax
 from pytest_dualdb.encoding import Packing, row_values
-from pytest_dualdb.recording import Backend, Failure, Site, Statement
+from pytest_dualdb.recording import POSTGRES, Backend, Failure, Site, Statement
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARIES = tuple(
@@ -249,7 +249,7 @@ class Recorder:
             entry.database = self.further[database]
             self.entries.append(entry)
         else:
-            entry.database = database
+            entry.database = database if driver == "sqlite" else f"{POSTGRES}{database}"
             self.bypasses.append(entry)
         return entry
 

@@ -23,6 +23,9 @@ FORMAT_VERSION = 1
 
 Verdict = Literal["agree", "disagree", "not-comparable"]
 
+ASIDE = "no statement reached either database, they"
+"""Begins the reason of tests whose statements all went to other databases, in both halves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Half:
@@ -141,17 +144,18 @@ class Report:
 
     @property
     def one_sided(self) -> str:
-        """Why nothing was compared although tests ran: one side of them did not. Else empty."""
+        """Why nothing was compared although tests ran: one side did not, or both went elsewhere. Else empty."""
         if len(self.meta.backends) < 2 or any(test.verdict != "not-comparable" for test in self.tests):
             return ""
         reasons: dict[str, int] = {}
         for test in self.tests:
-            if _ran(test.sqlite) != _ran(test.postgres):
+            if _ran(test.sqlite) != _ran(test.postgres) or test.reason.startswith(ASIDE):
                 reasons[test.reason] = reasons.get(test.reason, 0) + 1
         if not reasons:
             return ""
         reason, count = max(reasons.items(), key=lambda item: item[1])
-        return f"{reason} ({count} of {len(self.tests)} tests)"
+        advice = "; tell the application its address: dualdb_env, dualdb_redirect or db.url"
+        return f"{reason} ({count} of {len(self.tests)} tests){advice if reason.startswith(ASIDE) else ''}"
 
     @property
     def ratio(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import tempfile
 import threading
 from typing import Any, ClassVar
 
@@ -634,15 +635,24 @@ def _beside(db: Any) -> None:
             connection.execute("SELECT 1")
 
 
+def _cache(db: Any) -> None:
+    """Keep something in a SQLite file of a new name, in both halves."""
+    run(db, "INSERT INTO item (id, code) VALUES (2, 'b')")
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.closing(sqlite3.connect(f"{folder}/cache")) as connection:
+            connection.execute("CREATE TABLE cached (key TEXT)")
+
+
 class WrongDatabase(Rule):
-    """A statement of the PostgreSQL half that goes to a SQLite database.
+    """A statement of the PostgreSQL half that goes to another database.
 
     What differs:
-        The test runs on PostgreSQL, and a part of the application still talks to SQLite: its rows are not
-        where the rest of the application looks for them.
+        The test runs on PostgreSQL, and a part of the application talks to a SQLite database, or to another one
+        of PostgreSQL: its rows are not where the rest of the application looks for them.
     Why:
-        The module has a path of its own: ``sqlite3.connect`` with a fixed file, or a default that is used
-        when a setting is missing.
+        The module has an address of its own: ``sqlite3.connect`` with a fixed file, or a default that is used
+        when a setting is missing. A database that both halves use aside, such as a cache in a temporary
+        folder, is the application's choice and nothing to report.
     Instead:
         Take the connection from where the rest of the application takes it: ``DATABASE_URL``, or the
         application's own pool.
@@ -652,11 +662,11 @@ class WrongDatabase(Rule):
     """
 
     name = "wrong-database"
-    title = "statements of the PostgreSQL half go to SQLite"
+    title = "statements of the PostgreSQL half go elsewhere"
     instead = "take the connection from where the rest of the application takes it"
     kinds = frozenset({"bypass"})
     specimens = (Specimen([_beside], _ITEM),)
-    near_misses = (Specimen(["INSERT INTO item (id, code) VALUES (2, 'b')"], _ITEM),)
+    near_misses = (Specimen([_cache], _ITEM),)
 
     def matches(self, evidence: Evidence) -> bool:
         return True
