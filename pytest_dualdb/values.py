@@ -527,19 +527,27 @@ class Equality:
         # what each side calls today by a clock of its own
         if all(clocks) and _is_date(left) and _is_date(right):
             return True
-        steps = self._steps(left, 0), self._steps(right, 1)
+        offsets = self._offset(left, 0), self._offset(right, 1)
+        if offsets[0] is None or offsets[1] is None:
+            return False
+        if max(map(abs, offsets)) <= _NEAR:  # no moment that is written in a test lies so near to its run
+            longest = max(end - start for start, end in self.windows)
+            return abs(offsets[0] - offsets[1]) <= longest + _STEP_SLACK
+        steps = self._steps(offsets[0], 0), self._steps(offsets[1], 1)
         return steps[0] is not None and steps[0] == steps[1]
 
-    def _steps(self, value: Any, side: int) -> int | None:
-        """Return how many times `_STEP` a moment lies before or after its half, if a whole number."""
+    def _offset(self, value: Any, side: int) -> float | None:
+        """Return how many seconds after the start of its half a moment lies."""
         moment = _moment(value)
+        start, _ = self.windows[side]
+        return moment.replace(tzinfo=datetime.UTC).timestamp() - start if moment is not None and start else None
+
+    def _steps(self, offset: float, side: int) -> int | None:
+        """Return how many times `_STEP` a moment lies before or after its half, if a whole number."""
         start, end = self.windows[side]
-        if moment is None or not start:
-            return None
-        offset = moment.replace(tzinfo=datetime.UTC).timestamp() - start
         steps = round(offset / _STEP)
-        slack = 1.0
-        return steps if steps and -slack <= offset - steps * _STEP <= end - start + slack else None
+        within = -_STEP_SLACK <= offset - steps * _STEP <= end - start + _STEP_SLACK
+        return steps if steps and within else None
 
     def _is_clock_time(self, value: datetime.time, side: int) -> bool:
         """Return whether a time of day with a zone is one of that side's half."""
@@ -590,6 +598,10 @@ class Equality:
 
 _STEP = 30
 """Seconds; expiry times and the like lie whole multiples of this before or after the run."""
+_STEP_SLACK = 1.0
+"""Seconds by which such times may be cut."""
+_NEAR = 26 * 3600
+"""Seconds around a half, by any zone's clock, in which moments that lie as far from both halves are the run's."""
 _FRAGMENT = 4
 """Characters that a piece of a value of the run must have to be known again."""
 _MAX_TEXTS = 500

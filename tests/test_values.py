@@ -395,6 +395,8 @@ def at(seconds: float) -> datetime.datetime:
         (at(0.5).replace(tzinfo=None), at(60.5).replace(tzinfo=None)),
         (at(0.5).timestamp(), at(60.5).timestamp()),
         (int(at(0.5).timestamp() * 1000), int(at(60.5).timestamp() * 1000)),
+        (at(4.5).isoformat(), at(64.5)),  # posts that a test dates one after the other
+        (at(-4000.2).replace(tzinfo=None), at(-3940)),
     ],
 )
 def test_the_time_of_each_half_is_the_same_moment(left: Any, right: Any) -> None:
@@ -408,6 +410,9 @@ def test_the_time_of_each_half_is_the_same_moment(left: Any, right: Any) -> None
     [
         (at(0.5), at(0.5) + datetime.timedelta(days=1)),
         (at(-90), at(60.5)),
+        (at(4.5), at(67.5)),
+        (at(-4000), at(-4000.5)),
+        (at(-30 * 86400 - 17), at(-30 * 86400 + 43)),
         (at(0.5), at(200)),
         (at(60.5), at(0.5)),
         (NOW - 500, NOW + 60.5),

@@ -360,6 +360,9 @@ class InvalidDate(Rule):
         return isinstance(pair.postgres, times) and pair.sqlite is not None and _as_text(pair.sqlite) is None
 
 
+_MOMENTS = {"sqlite": "2024-05-01 08:30:00.482220", "postgres": "2024-05-01 08:30:00.688095"}
+
+
 class DateColumnTime(Rule):
     """A time of day in a DATE column, a zone in a column without one, or more digits than fit.
 
@@ -402,6 +405,11 @@ class DateColumnTime(Rule):
     )
     near_misses = (
         Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("2024-05-03",)), "COMMIT"], _VISITS),
+        Specimen(
+            [lambda db: db.execute(f"UPDATE visits SET at = '{_MOMENTS[db.backend]}' WHERE id = 1"), "COMMIT"],
+            _VISITS,
+            also=("unexplained",),
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -412,11 +420,9 @@ class DateColumnTime(Rule):
             return False
         if isinstance(right, datetime.datetime):
             first, second = instant(left), instant(right)
-            if first is None or second is None:
-                return False
-            if abs((first - second).total_seconds()) < 1:
-                # two readings of a clock have digits down to the last on both sides
-                return not (first.microsecond % 1000 and second.microsecond % 1000)
+            if first is not None and second is not None and abs((first - second).total_seconds()) < 1:
+                # cut to seconds or to their thousandths on one side; else the two are other moments
+                return not first.microsecond % 1000 or not second.microsecond % 1000
             if right.tzinfo is not None or not _ZONE.search(left[10:]):
                 return False
             return instant(_ZONE.sub("", left)) == right
