@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_dualdb.marks import Marks
 
-DB = "db"
+DB = "dualdb"
 SCOPES = ("session", "package", "module", "class", "function")
 """From the widest on."""
 BACKEND = "_dualdb_backend"

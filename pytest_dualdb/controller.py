@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _ENDINGS = ("sqlite]", "postgres]")
 _BOUND = "if that is bound at import, set dualdb_pin_workers = true and run with -n 2"
 
+_NOT_ASKED = "no test asks for the fixture db, or dualdb where the project has a db of its own"
+
 
 class Controller:
     """The part of a run that sees every test's report: pairs, compares, and says what differs."""
@@ -237,6 +239,11 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._report is None:
+            ran = any(terminalreporter.stats.get(outcome) for outcome in ("passed", "failed", "error"))
+            if ran and len(self.settings.backends) == 2:
+                terminalreporter.write_sep("=", "database parity")
+                terminalreporter.write("NOTHING WAS COMPARED: ", red=True)
+                terminalreporter.write_line(_NOT_ASKED)
             return
         if len(self.settings.backends) == 2:
             terminalreporter.write_sep("=", "database parity")

@@ -72,7 +72,7 @@ def fixture_of(wanted: Wanted) -> Any:
             f"database_fixture: unknown scope {wanted.scope!r}; expected one of {', '.join(_SCOPES)}"
         )
 
-    def further(request: pytest.FixtureRequest, db: Database) -> Database:
+    def further(request: pytest.FixtureRequest, dualdb: Database) -> Database:
         found: Database = _halves(request).further(request.node, str(request.fixturename), wanted)
         return found
 

@@ -94,8 +94,8 @@ class Halves:
         half = item.stash.get(_HALF, None)
         if half is None:
             raise pytest.UsageError(
-                f"{name} belongs to a test with the fixture db of pytest-dualdb; expected a fixture db that asks for"
-                " the one that it overrides"
+                f"{name} belongs to a test with the fixture dualdb of pytest-dualdb; expected a fixture dualdb that asks"
+                " for the one that it overrides"
             )
         return _refused_in_one_line(lambda: half.further(name, wanted))
 

@@ -175,8 +175,13 @@ class Fixtures:
         )
 
     @pytest.fixture
-    def db(self, request: pytest.FixtureRequest, _dualdb_backend: str) -> Iterator[Database]:
+    def db(self, dualdb: Database) -> Database:
         """The test's database, fresh: a `Database` on SQLite in one half, on PostgreSQL in the other."""
+        return dualdb
+
+    @pytest.fixture
+    def dualdb(self, request: pytest.FixtureRequest, _dualdb_backend: str) -> Iterator[Database]:
+        """The same as db, for a project that has a fixture db of its own."""
         half = request.config.stash[_HALVES].start(request.node, _dualdb_backend)
         yield half.database
         try:

@@ -656,6 +656,73 @@ def test_a_pool_that_is_collected_in_the_other_half_is_no_bypass(pytester: pytes
     result.stdout.fnmatch_lines(["1 pair: agrees*"])
 
 
+@WORKERS
+def test_a_project_with_a_fixture_db_of_its_own_asks_for_dualdb(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+        import pytest_dualdb
+
+        reporting = pytest_dualdb.database_fixture()
+
+        @pytest.fixture
+        def app(dualdb, reporting):
+            reporting.execute("SELECT 2")
+            return dualdb.connect()
+
+        @pytest.fixture(params=["a", "b"])
+        def db(app, request):
+            return app.cursor()
+        """
+    )
+    pytester.makepyfile("def test_it(db):\n    db.execute('SELECT 1')\n")
+    result = pytester.runpytest_subprocess("--db=both", *workers)
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["2 pairs: all agree *statements: sqlite 4, postgres 4"])
+
+
+@WORKERS
+def test_both_is_never_quiet_where_no_test_asks_for_the_database(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    pytester.makepyfile("def test_it():\n    pass\n")
+    result = pytester.runpytest_subprocess("--db=both", *workers)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["NOTHING WAS COMPARED: no test asks for the fixture db, or dualdb where *"])
+    result = pytester.runpytest_subprocess("--db=postgres", *workers)
+    assert "NOTHING" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("isolation", ["reset", "clone"])
+def test_a_table_that_a_connection_of_the_test_holds_is_not_waited_for_for_ever(
+    pytester: pytest.Pytester, isolation: str
+) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_dualdb_setup(db):
+            assert db.backend == "sqlite" or db.scalar("SHOW lock_timeout") == "10s"
+            db.execute("CREATE TABLE todo (id INTEGER)")
+            if db.backend == "postgres":  # not to wait so long here
+                db.executescript(f'ALTER DATABASE "{db.connection.info.dbname}" SET lock_timeout = 100')
+        """
+    )
+    pytester.makepyfile(
+        """
+        def test_drop(db):
+            session = db.connect()
+            session.cursor().execute("SELECT id FROM todo")
+            db.execute("DROP TABLE todo")
+        """
+    )
+    result = pytester.runpytest_subprocess("--db=both", f"--db-isolation={isolation}")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["CRITICAL  concurrent-update *", "  instead   commit, roll back or close the other connection's*"]
+    )
+
+
 def test_a_file_that_both_halves_use_aside_is_no_bypass(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -51,6 +51,8 @@ _VACUUM_EVERY = 500
 """Halves after which the dead rows that resets leave in pg_class are removed: each takes a millisecond then."""
 _ATTEMPTS = 20
 """How often to try what needs the database to be without connections."""
+_LOCK_SECONDS = 10
+"""How long a test's connection waits for a lock: one that another of its own holds would never come. sqlite3 waits 5 s."""
 _PATIENCE = "3s"
 """How long the application's own connections wait for a lock of the test's: with `rollback` that never ends."""
 _RESTART = 10.0
@@ -133,6 +135,8 @@ class PostgresBackend:
         for database in (self.own, self.template):
             self._run(f"DROP DATABASE IF EXISTS {quoted(database)} WITH (FORCE)")
         self._create(self.own)
+        # before the user's schema, which may set another; what was set is copied with the template
+        self._run(f"ALTER DATABASE {quoted(self.own)} SET lock_timeout = '{_LOCK_SECONDS}s'")
 
     def build(self, setup: Callable[[], None]) -> None:
         if not self._created:

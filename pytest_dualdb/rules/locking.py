@@ -110,7 +110,7 @@ class ConcurrentUpdate(Rule):
         PostgreSQL locks rows and runs writers at the same time. SQLite runs them one after the other.
     Instead:
         Try the transaction again after 40001 and 40P01, take locks in one order, end transactions before
-        another connection needs their rows.
+        another connection needs their rows, or drops their tables: a SELECT holds its table until then.
     References:
         https://www.sqlite.org/isolation.html
         https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
@@ -129,6 +129,12 @@ class ConcurrentUpdate(Rule):
     def matches(self, evidence: Evidence) -> bool:
         failure = evidence.raised("postgres")
         return failure is not None and failure.sqlstate in ("40001", "40P01", "55P03", "57014")
+
+    def advice(self, evidence: Evidence) -> str:
+        failure = evidence.raised("postgres")
+        if failure is not None and failure.sqlstate == "55P03":
+            return "commit, roll back or close the other connection's transaction first"
+        return self.instead
 
 
 def _same_row(db: Any) -> None:
