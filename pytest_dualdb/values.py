@@ -540,7 +540,9 @@ class Equality:
         """Return how many seconds after the start of its half a moment lies."""
         moment = _moment(value)
         start, _ = self.windows[side]
-        return moment.replace(tzinfo=datetime.UTC).timestamp() - start if moment is not None and start else None
+        return (
+            moment.replace(tzinfo=datetime.UTC).timestamp() - start if moment is not None and start else None
+        )
 
     def _steps(self, offset: float, side: int) -> int | None:
         """Return how many times `_STEP` a moment lies before or after its half, if a whole number."""

@@ -638,9 +638,11 @@ def _beside(db: Any) -> None:
 def _cache(db: Any) -> None:
     """Keep something in a SQLite file of a new name, in both halves."""
     run(db, "INSERT INTO item (id, code) VALUES (2, 'b')")
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.closing(sqlite3.connect(f"{folder}/cache")) as connection:
-            connection.execute("CREATE TABLE cached (key TEXT)")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(sqlite3.connect(f"{folder}/cache")) as connection,
+    ):
+        connection.execute("CREATE TABLE cached (key TEXT)")
 
 
 class WrongDatabase(Rule):

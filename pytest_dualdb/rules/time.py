@@ -406,7 +406,10 @@ class DateColumnTime(Rule):
     near_misses = (
         Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("2024-05-03",)), "COMMIT"], _VISITS),
         Specimen(
-            [lambda db: db.execute(f"UPDATE visits SET at = '{_MOMENTS[db.backend]}' WHERE id = 1"), "COMMIT"],
+            [
+                lambda db: db.execute(f"UPDATE visits SET at = '{_MOMENTS[db.backend]}' WHERE id = 1"),
+                "COMMIT",
+            ],
             _VISITS,
             also=("unexplained",),
         ),
