@@ -506,6 +506,7 @@ class ExceptionClass(Rule):
     priority = -20
     specimens = (
         Specimen([lambda db: _catch_sqlite(db)], _ITEM),
+        Specimen([lambda db: _use_closed(db)], _ITEM),
         Specimen(["RELEASE SAVEPOINT nothing", "ROLLBACK"]),
     )
     near_misses = (
@@ -532,6 +533,9 @@ class ExceptionClass(Rule):
             return False
         own = [s for s in evidence.recordings[failed[0]].statements if s.error == failure]
         others = evidence.recordings[OTHER[failed[0]]].statements
+        if not own:  # psycopg2 refuses the cursor of a closed connection, before there is a statement
+            closed = [s.error for s in others if s.error is not None and said(s.error, r"\bclosed\b")]
+            return said(failure, r"\bclosed\b") is not None and any(e.dbapi != failure.dbapi for e in closed)
         return any(
             self._same_place(one, other) and other.error is not None for one in own for other in others
         )
@@ -560,6 +564,19 @@ def _catch_sqlite(db: Any) -> None:
         pass
     finally:
         db.connection.rollback()
+
+
+def _use_closed(db: Any) -> None:
+    import sqlite3
+
+    connection = db.connect()
+    run(db, "SELECT code FROM item").fetchall()
+    connection.close()
+    with contextlib.suppress(sqlite3.ProgrammingError):
+        if db.backend == "sqlite":
+            connection.execute("SELECT 1")
+        else:
+            connection.cursor().execute("SELECT 1")
 
 
 class ThreadCheck(Rule):

@@ -496,7 +496,8 @@ class BlobLiteral(Rule):
 
     What differs:
         x'41' is bytes on SQLite and a bit string on PostgreSQL: stored into BYTEA it fails (42804, column is
-        of type bytea but expression is of type bit), selected it reads '01000001'. A text equals bytes never
+        of type bytea but expression is of type bit), selected it reads '01000001', and a text that it is
+        appended to is read as bits (22P02, "a" is not a valid binary digit). A text equals bytes never
         on SQLite; PostgreSQL reads the literal as bytes.
 
     Why:
@@ -526,6 +527,7 @@ class BlobLiteral(Rule):
     specimens = (
         Specimen(["INSERT INTO files VALUES (2, x'4142')"], _FILES),
         Specimen(["SELECT x'41' AS b"], _FILES),
+        Specimen(["SELECT id FROM files WHERE 'a' || x'0a' || 'b' = 'c'"], _FILES),
         Specimen(["SELECT id FROM files WHERE body = X'41'"], _FILES),
         Specimen([("SELECT id FROM files WHERE body = ?", ("A",))], _FILES),
     )
@@ -535,9 +537,9 @@ class BlobLiteral(Rule):
         literal = re.search(r"(?<!\w)[xX]''", bare(evidence.text)) is not None
         failure = sole_error(evidence, "postgres", "42804", "42883", "22P02")
         if failure is not None:
-            return (literal and said(failure, r"\bbit\b") is not None) or said(
-                failure, r"type bytea but"
-            ) is not None
+            # 'a' || x'0a' has PostgreSQL read the text as bits
+            bits = literal and said(failure, r"\bbit\b|is not a valid (binary|hexadecimal) digit") is not None
+            return bits or said(failure, r"type bytea but") is not None
         if evidence.kind in ("error", "outcome"):
             return False
         if literal:
