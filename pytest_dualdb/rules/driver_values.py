@@ -233,15 +233,17 @@ class BytesType(Rule):
 
 
 class UuidType(Rule):
-    """UUIDs that the application reads.
+    """UUIDs that the application reads, or gives to a column of SQLAlchemy's as text.
 
     What differs:
         The Python type: text (or bytes) from sqlite3, uuid.UUID from psycopg2 with register_uuid() and from
-        psycopg 3.
+        psycopg 3. Given as text, SQLAlchemy's Uuid passes it on to PostgreSQL, and fails for SQLite:
+        ``'str' object has no attribute 'hex'``.
     Why:
-        SQLite has no type for them, and sqlite3 no converter.
+        SQLite has no type for them, and sqlite3 no converter: SQLAlchemy converts each value itself.
     Instead:
-        ``str(value)`` or ``uuid.UUID(str(value))`` after ``SELECT key FROM item``, on both.
+        ``str(value)`` or ``uuid.UUID(str(value))`` after ``SELECT key FROM item``, on both;
+        ``uuid.UUID(text)`` before it is given to a column of that type.
     References:
         https://docs.python.org/3/library/sqlite3.html#sqlite3-types
         https://www.psycopg.org/docs/extras.html#uuid-data-type
@@ -250,14 +252,28 @@ class UuidType(Rule):
     name = "uuid-type"
     title = "UUIDs are text with sqlite3, uuid.UUID with psycopg"
     instead = "uuid.UUID(str(value))"
-    kinds = frozenset({"type"})
-    specimens = (Specimen([lambda db: _read_uuid(db)], "CREATE TABLE token (key UUID)"),)
+    kinds = frozenset({"type", "outcome"})
+    specimens = (
+        Specimen([lambda db: _read_uuid(db)], "CREATE TABLE token (key UUID)"),
+        Specimen([lambda db: _uuid_as_text(db)], "CREATE TABLE token (key UUID)"),
+    )
     near_misses = (
         Specimen(["SELECT key FROM token"], "CREATE TABLE token (key TEXT); INSERT INTO token VALUES ('a');"),
     )
 
     def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind == "outcome":
+            failure = evidence.failure("sqlite")
+            return failure is not None and "'str' object has no attribute 'hex'" in failure.message
         return any(b == "UUID" and a in ("str", "bytes") for a, b in _type_pairs(evidence))
+
+
+def _uuid_as_text(db: Any) -> None:
+    import sqlalchemy
+
+    token = sqlalchemy.table("token", sqlalchemy.column("key", sqlalchemy.Uuid()))
+    with db.engine().connect() as connection:
+        connection.execute(sqlalchemy.select(token.c.key).where(token.c.key == str(uuid.UUID(int=7)))).all()
 
 
 def _read_uuid(db: Any) -> None:

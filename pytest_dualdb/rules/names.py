@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pytest_dualdb import syntax
@@ -562,6 +562,13 @@ def _by_name(db: Any, sql: str) -> Any:
     return db.fetchall(sql)
 
 
+def _other_attribute(db: Any) -> None:
+    """Fail on PostgreSQL for an attribute, in the words of an exception that has a column's name by chance."""
+    db.fetchall("SELECT 1 AS id" if db.backend == "sqlite" else "SELECT 1 AS n")
+    if db.backend == "postgres":
+        raise AttributeError("'str' object has no attribute 'hex'\n[SQL: SELECT id FROM users]")
+
+
 class ExpressionName(Rule):
     """The column name of an expression without an alias, or an alias with capitals.
 
@@ -593,7 +600,10 @@ class ExpressionName(Rule):
         Specimen([lambda db: _by_name(db, "SELECT count(*) FROM users")], _USERS),
         Specimen([lambda db: _by_name(db, "SELECT id AS userId FROM users")], _USERS),
     )
-    near_misses = (Specimen([lambda db: _by_name(db, "SELECT count(*) AS total FROM users")], _USERS),)
+    near_misses = (
+        Specimen([lambda db: _by_name(db, "SELECT count(*) AS total FROM users")], _USERS),
+        Specimen([lambda db: _other_attribute(db)], _USERS, also=("unexplained",)),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
         if evidence.kind == "columns":
@@ -613,9 +623,14 @@ class ExpressionName(Rule):
             wanted = re.search(
                 r"KeyError|IndexError|AttributeError|NoSuchColumn", failure.name + failure.message
             )
-            if wanted and any(name in failure.message for name in self._unshared(evidence, OTHER[backend])):
+            if wanted and self._named(failure.message, self._unshared(evidence, OTHER[backend])):
                 return True
         return False
+
+    def _named(self, message: str, names: Iterable[str]) -> bool:
+        """Return whether the exception quotes one of the names; SQLAlchemy's messages go on with all of the SQL."""
+        line = message.strip().partition("\n")[0]
+        return any(f"{mark}{name}{mark}" in line for name in names if name for mark in "'\"")
 
     def _unshared(self, evidence: Evidence, backend: Backend) -> set[str]:
         """Return the column names that only this half's results had."""
