@@ -530,7 +530,9 @@ class Equality:
         offsets = self._offset(left, 0), self._offset(right, 1)
         if offsets[0] is None or offsets[1] is None:
             return False
-        if abs(offsets[0]) <= _NEAR >= abs(offsets[1]):  # no moment that is written in a test lies so near to its run
+        if (
+            abs(offsets[0]) <= _NEAR >= abs(offsets[1])
+        ):  # no moment that is written in a test lies so near to its run
             longest = max(end - start for start, end in self.windows)
             return abs(offsets[0] - offsets[1]) <= longest + _STEP_SLACK
         steps = self._steps(offsets[0], 0), self._steps(offsets[1], 1)
