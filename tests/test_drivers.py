@@ -617,6 +617,20 @@ def test_postgres_behaves_as_the_native_driver(postgres: Half, name: str) -> Non
             connection.close()
 
 
+@pytest.mark.parametrize("last", ["SELECT 1", "SELECT 1 / 0"])
+def test_close_ends_a_transaction_that_was_begun_by_name(postgres: Half, last: str) -> None:
+    first = psycopg2.connect(postgres.database.dsn)
+    first.autocommit = True
+    cursor = first.cursor()
+    cursor.execute("BEGIN; LOCK TABLE item")
+    with contextlib.suppress(psycopg2.Error):
+        cursor.execute(last)
+    first.close()
+    second = psycopg2.connect(postgres.database.dsn)
+    second.cursor().execute("SET lock_timeout = '5s'; LOCK TABLE item")
+    second.close()
+
+
 USES_AFTER_CLOSE: dict[str, Callable[[Any, Any], Any]] = {
     "closed": lambda connection, cursor: connection.closed,
     "close": lambda connection, cursor: connection.close(),

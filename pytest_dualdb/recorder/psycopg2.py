@@ -433,6 +433,15 @@ DISCARD = (
 )
 
 
+def _roll_back(connection: RecordedConnection) -> None:
+    """End the transaction, also one that the application began by name: in autocommit the driver knows of none."""
+    if connection.get_transaction_status() != _IDLE:
+        _CONNECTION.rollback(connection)
+    if connection.get_transaction_status() != _IDLE:
+        with ext.cursor(connection) as cursor:
+            cursor.execute("ROLLBACK")
+
+
 def end_session(connection: RecordedConnection) -> bool:
     """Bring a session back to how it began; False if the connection is of no more use.
 
@@ -440,8 +449,7 @@ def end_session(connection: RecordedConnection) -> bool:
     """
     publish = "; SELECT pg_stat_force_next_flush()" if connection.server_version >= 150000 else ""
     try:
-        if connection.get_transaction_status() != _IDLE:
-            _CONNECTION.rollback(connection)
+        _roll_back(connection)
         _autocommit.__set__(connection, True)
         with ext.cursor(connection) as cursor:
             cursor.execute(DISCARD + publish)
