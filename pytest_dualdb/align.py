@@ -7,10 +7,11 @@ batches, a thread pool may deal tasks out otherwise, and each dialect may have a
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import itertools
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -313,26 +314,30 @@ def _with_branches(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _pair_gap(left: Sequence[Statement], right: Sequence[Statement]) -> Iterator[Pair]:
-    """Pair what stands between the statements that both issued: the branches of a dialect switch."""
-    places: dict[tuple[str, ...], deque[int]] = {}
-    for place, other in enumerate(right):
-        if (branch := _branch(other)) is not None:
-            places.setdefault(branch, deque()).append(place)
-    nothing: deque[int] = deque()
-    done = 0
-    for one in left:
-        branch = _branch(one)
-        waiting = places.get(branch, nothing) if branch is not None else nothing
-        while waiting and waiting[0] < done:
-            waiting.popleft()
-        if not waiting:
-            yield one, None
-            continue
-        place = waiting.popleft()
-        yield from ((None, other) for other in right[done:place])
-        yield one, right[place]
-        done = place + 1
-    yield from ((None, other) for other in right[done:])
+    """Pair what stands between the statements that both issued: the branches of a dialect switch.
+
+    Where two pairs would cross, the one that comes sooner stays: the halves have equal rights.
+    """
+    places: tuple[dict[tuple[str, ...], list[int]], ...] = ({}, {})
+    for side, found in zip((left, right), places, strict=True):
+        for place, statement in enumerate(side):
+            if (branch := _branch(statement)) is not None:
+                found.setdefault(branch, []).append(place)
+    candidates = (
+        (i + j, abs(i - j), branch, i, j)
+        for branch in places[0].keys() & places[1].keys()
+        for i, j in zip(places[0][branch], places[1][branch], strict=False)
+    )
+    taken = [(-1, -1), (len(left), len(right))]
+    for *_, i, j in sorted(candidates):
+        after = bisect.bisect(taken, (i, j))
+        if taken[after - 1][1] < j < taken[after][1]:
+            taken.insert(after, (i, j))
+    for (i, j), (k, m) in itertools.pairwise(taken):
+        yield from ((one, None) for one in left[i + 1 : k])
+        yield from ((None, other) for other in right[j + 1 : m])
+        if k < len(left):
+            yield left[k], right[m]
 
 
 def _branch(statement: Statement) -> tuple[str, ...] | None:
@@ -340,7 +345,7 @@ def _branch(statement: Statement) -> tuple[str, ...] | None:
     site = statement.site
     if site is None or syntax.is_about_schema(statement.sql):
         return None
-    return site.path, site.function, syntax.family(statement.sql)
+    return site.path, site.function, syntax.family(statement.sql), syntax.defined_kind(statement.sql)
 
 
 def _positional(statement: Statement) -> Any:

@@ -159,6 +159,24 @@ def test_a_branch_of_another_function_or_kind_is_none_of_the_same() -> None:
     ]  # fmt: skip
 
 
+def test_a_module_for_each_database() -> None:
+    def half(path: str, line: int) -> list[Statement]:
+        texts = {"find": "SELECT a FROM t", "count": "SELECT count(*) FROM t", "items": "SELECT a FROM u"}
+        found = [asked(line + n, text, function=name) for n, (name, text) in enumerate(texts.items())]
+        return [asked(1), *(replace(s, site=replace(s.site, path=path)) for s in found if s.site), asked(2)]
+
+    found = align(half("on_sqlite.py", 20), half("on_postgres.py", 40))
+    assert lines(found) == [(1, 1), (20, 40), (21, 41), (22, 42), (2, 2)]
+    other = [replace(s, sql="SELECT a FROM x") for s in half("on_postgres.py", 40)[1:-1]]
+    assert all(None in pair for pair in align(half("on_sqlite.py", 20)[1:-1], other))
+
+
+def test_an_object_of_another_kind_is_another_statement() -> None:
+    left = [asked(3, f"CREATE {unique}INDEX i{n} ON t (a)") for n, unique in enumerate(("", "UNIQUE "))]
+    right = [asked(3, "CREATE TYPE e AS ENUM ('a')"), *left]
+    assert align(left, right) == [(None, right[0]), *zip(left, left, strict=True)]
+
+
 def test_the_same_line_with_another_text_for_each_dialect() -> None:
     left = [asked(4, "SELECT a FROM t WHERE a LIKE ?", ("x",))]
     right = [asked(4, "SELECT a FROM t WHERE a ILIKE %s", ("x",))]
