@@ -94,7 +94,7 @@ def diagnose(
         if cause is not None:
             names[index] = names[cause]
     if failed(sqlite) != failed(postgres):
-        culprit = _culprit(divergences, names, causes)
+        culprit = _culprit(divergences, names, causes, recordings)
         if (
             culprit is not None
             and divergences[culprit].kind not in ("error", "bypass")
@@ -253,8 +253,24 @@ def _unrelated(recordings: Mapping[str, Recording]) -> bool:
     return failure is not None and failure.database is None and failure.name in _ELSEWHERE
 
 
+def _converted(divergence: Divergence, recordings: Mapping[str, Recording]) -> bool:
+    """Return whether the failing half shows a value as the type of the other half: its own was no obstacle."""
+    difference = divergence.difference
+    if divergence.kind != "type" or difference is None:
+        return False
+    sides = difference.only_sqlite, difference.only_postgres
+    own, other = sides if failed(recordings["sqlite"]) else sides[::-1]
+    failure = next(r.failure for r in recordings.values() if failed(r))
+    if failure is None or not own or not other or isinstance(other[0][0], str | int | float):
+        return False
+    return repr(other[0][0]) in failure.message and repr(own[0][0]) not in failure.message
+
+
 def _culprit(
-    divergences: Sequence[Divergence], names: Sequence[str], causes: Sequence[int | None]
+    divergences: Sequence[Divergence],
+    names: Sequence[str],
+    causes: Sequence[int | None],
+    recordings: Mapping[str, Recording],
 ) -> int | None:
     """Return the index of the divergence that explains the failing half, None if only the outcome differs.
 
@@ -266,6 +282,8 @@ def _culprit(
         if divergence.kind not in _STRENGTH or divergence.note == "cut-short" or causes[index] is not None:
             continue
         if divergence.kind in ("type", "statements") and names[index] == UNEXPLAINED:
+            continue
+        if _converted(divergence, recordings):
             continue
         let_out = divergence.kind == "error" and not divergence.swallowed
         rank = (let_out, -_STRENGTH.index(divergence.kind), names[index] != UNEXPLAINED, divergence.position)

@@ -12,7 +12,6 @@ from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.facts import (
     Pair,
-    bare,
     explained,
     family,
     is_number,
@@ -326,27 +325,71 @@ class EnumOrder(Rule):
         Specimen(["SELECT id FROM task ORDER BY state"], _TASK),
         Specimen(["SELECT id FROM task WHERE state > 'low'"], _TASK),
         Specimen(["SELECT max(state) AS top FROM task"], _TASK),
+        Specimen(
+            ["SELECT id, state AS s FROM task ORDER BY s", "SELECT state, id FROM task ORDER BY 1"], _TASK
+        ),
+        Specimen(
+            [
+                "UPDATE task SET id = 9 WHERE id IN (SELECT id FROM task ORDER BY (task.state) LIMIT 1)",
+                "COMMIT",
+            ],
+            _TASK,
+        ),
     )
     near_misses = (
         Specimen(["SELECT id FROM task WHERE state = 'low'", "SELECT state FROM task ORDER BY id"], _TASK),
+        Specimen(["SELECT id FROM task ORDER BY CASE state WHEN 'low' THEN 1 ELSE 2 END, id"], _TASK),
+        Specimen(
+            [
+                {
+                    "sqlite": "UPDATE task SET id = 8 WHERE id IN (SELECT id FROM task ORDER BY id LIMIT 1)"
+                    " RETURNING state",
+                    "postgres": "UPDATE task SET id = 9 WHERE id IN (SELECT id FROM task ORDER BY id LIMIT 1)"
+                    " RETURNING state",
+                },
+                "COMMIT",
+            ],
+            _TASK,
+            ("unexplained",),
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        text = bare(evidence.sql("postgres") or evidence.text)
+        from sqlglot import expressions as exp
+
+        names = {name for name in self._enumerated(evidence) if not self._all_equal(evidence, name)}
+        by_size = (
+            exp.Ordered, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between, exp.Max, exp.Min, exp.Greatest, exp.Least,
+        )  # fmt: skip
+        return bool(names) and any(
+            self._column(node, operand).lower() in names
+            for node in evidence.find(*by_size)
+            for operand in (node.this, *node.expressions, *map(node.args.get, ("expression", "low", "high")))
+        )
+
+    def _enumerated(self, evidence: Evidence) -> frozenset[str]:
+        """Return the lower-case names of the columns of an ENUM in the statement's tables."""
         catalog = evidence.catalogs.get("postgres")
-        for name in syntax.tables(text):
-            table = None if catalog is None else catalog.table(name)
-            for column in () if table is None else table.columns:
-                if family(column.type) != "other" or _KNOWN_TYPES.search(column.type):
-                    continue
-                word = rf"\"?\b{re.escape(column.name)}\b\"?"
-                by_size = (
-                    rf"\bORDER\s+BY\b.*{word}|{word}\s*(<(?!>)|>|(NOT\s+)?BETWEEN\b)|"
-                    rf"(<|(?<![<>])>)=?\s*(\w+\.)?{word}|\b(MIN|MAX|GREATEST|LEAST)\s*\([^()]*{word}"
-                )
-                if re.search(by_size, text, re.I | re.S) and not self._all_equal(evidence, column.name):
-                    return True
-        return False
+        tables = [] if catalog is None else map(catalog.table, syntax.tables(evidence.text))
+        return frozenset(
+            column.name.lower()
+            for table in tables
+            if table is not None
+            for column in table.columns
+            if family(column.type) == "other" and not _KNOWN_TYPES.search(column.type)
+        )
+
+    def _column(self, node: Any, operand: Any) -> str:
+        """Return the name of the column that an operand is by itself, also where a query gives it a name or a place."""
+        from sqlglot import expressions as exp
+
+        query = node.find_ancestor(exp.Select)
+        if isinstance(node, exp.Ordered) and query is not None:
+            places = {str(place): selected for place, selected in enumerate(query.selects, 1)}
+            named = {selected.alias: selected for selected in query.selects if selected.alias}
+            operand = (places if isinstance(operand, exp.Literal) else named).get(operand.name, operand)
+        operand = operand.unalias().unnest() if isinstance(operand, exp.Expression) else operand
+        return operand.name if isinstance(operand, exp.Column) else ""
 
     def _all_equal(self, evidence: Evidence, name: str) -> bool:
         """Return whether the result shows the column with one value only, so that nothing was sorted by it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS
-from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.facts import (
     bare,
     calls,
@@ -178,21 +178,28 @@ class JsonPath(Rule):
         Specimen([("SELECT body ->> ? AS c FROM docs", ("$.c",))], _DOCS),
         Specimen(["SELECT body -> 'l' ->> -1 AS last FROM docs"], _DOCS),
     )
-    near_misses = (Specimen(["SELECT body ->> 'c' AS c FROM docs"], _DOCS),)
+    near_misses = (
+        Specimen(["SELECT body ->> 'c' AS c FROM docs"], _DOCS),
+        Specimen(
+            [
+                {
+                    "sqlite": ("SELECT body ->> ? AS n FROM docs", ("$.n",)),
+                    "postgres": ("SELECT body #>> CAST(? AS text[]) AS n FROM docs", (["n"],)),
+                }
+            ],
+            _DOCS,
+            ("json-boolean",),
+        ),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
-        for backend in BACKENDS:
-            for statement in suspects(evidence, backend):
-                if re.search(r"->>?\s*'\$|->>?\s*-\s*\d", statement.sql):
-                    return True
-                flat = list(
-                    statement.params.values()
-                    if isinstance(statement.params, Mapping)
-                    else statement.params or ()
-                )
-                bound = any(isinstance(value, str) and value.startswith("$") for value in flat)
-                if bound and re.search(r"->>?\s*(\?|%s|:\w|%\()", statement.sql):
-                    return True
+        # a branch for SQLite alone may well have a path
+        for statement in suspects(evidence, "postgres"):
+            if re.search(r"->>?\s*'\$|->>?\s*-\s*\d", statement.sql):
+                return True
+            bound = any(isinstance(value, str) and value.startswith("$") for value in params_of(statement))
+            if bound and re.search(r"->>?\s*(\?|%s|:\w|%\(|\$\d)", statement.sql):
+                return True
         return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -274,7 +275,9 @@ def _key_pairs(evidence: Evidence) -> Iterator[tuple[str, Any, Any]]:
     tables = [named] if named else sorted(syntax.tables(evidence.text))
     for name in difference.differing:
         index = difference.columns.index(name)
-        sides = (values_at(rows, index) for rows in (difference.only_sqlite, difference.only_postgres))
+        sides = [values_at(rows, index) for rows in (difference.only_sqlite, difference.only_postgres)]
+        if Counter(map(repr, sides[0])) == Counter(map(repr, sides[1])):
+            continue  # the same keys, of rows that are not beside their own
         found = {(one, other) for one, other in zip(*sides, strict=False) if _whole(one) and _whole(other)}
         makers = dict.fromkeys(made for table in tables for made in _makers(evidence, table, name))
         # a reference that no schema declares holds keys that differ in some table in the same way

@@ -335,6 +335,17 @@ class UncommittedWork(Rule):
     near_misses = (
         Specimen(["INSERT INTO item (id, code) VALUES (2, 'b')", "ROLLBACK"], _ITEM),
         Specimen(["WITH n AS (SELECT 2 AS id) INSERT INTO item (id) SELECT id FROM n", "COMMIT"], _ITEM),
+        Specimen(
+            [
+                lambda db: setattr(
+                    db.connection,
+                    *(("isolation_level", None) if db.backend == "sqlite" else ("autocommit", True)),
+                ),
+                "CREATE TABLE tag (name TEXT)",
+                {"sqlite": "INSERT INTO tag VALUES ('a')", "postgres": "INSERT INTO tag VALUES ('b')"},
+            ],
+            also=("unexplained",),
+        ),
     )
 
     def matches(self, evidence: Evidence) -> bool:
@@ -366,13 +377,11 @@ class UncommittedWork(Rule):
                 evidence.contents(table, backend),
                 evidence.templates.get(backend, {}).get(table),
             )
-            made = any(
-                syntax.verb(s.sql) == "CREATE" and table in syntax.defined_tables(s.sql)
-                for s in evidence.recordings[backend].statements
-            )
+            statements = evidence.recordings[backend].statements
+            made = any(table in syntax.defined_tables(s.sql) for s in statements)
             if state is None or (template is None and not made):
                 return True
-            before = [] if template is None else template.rows
+            before = () if template is None else template.rows
             changed.append(sorted(map(repr, state.rows)) != sorted(map(repr, before)))
         return changed[0] != changed[1]
 

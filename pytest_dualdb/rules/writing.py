@@ -321,6 +321,11 @@ class RowcountOfResult(Rule):
     near_misses = (
         Specimen([lambda db: _rowcount(db, "UPDATE item SET n = n + 1"), "ROLLBACK"], _ITEM_1),
         Specimen(
+            [lambda db: _rowcount(db, "UPDATE item SET n = 5 WHERE code LIKE 'A' RETURNING id"), "COMMIT"],
+            _ITEM_1,
+            ("like-case",),
+        ),
+        Specimen(
             [lambda db: _rowcount(db, "UPDATE item SET n = n + 1"), "COMMIT"],
             {"sqlite": _ITEM_1, "postgres": _ITEM_1 + "INSERT INTO item VALUES (2, 'b', 2);"},
             also=("unexplained",),
@@ -347,7 +352,8 @@ class RowcountOfResult(Rule):
     def _unknown(self, statement: Statement) -> bool:
         if statement.rowcount == -1:
             return statement.kind != "script"
-        return has(statement.sql, r"\bRETURNING\b")
+        seen = statement.fetched == "none" or len(statement.rows) > statement.rowcount
+        return seen and has(statement.sql, r"\bRETURNING\b")
 
 
 def _rowcount(db: Any, sql: str) -> None:
