@@ -51,7 +51,11 @@ class State:
                     present.rows or present.count > 0 or name not in self._expected()
                 ):
                     side = "PostgreSQL" if left is None else "SQLite"
-                    yield self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
+                    found = self._state_divergence(name, "high", f"table {name} exists on {side} only", None)
+                    if left is None:
+                        yield replace(found, postgres=self._definition("postgres", name) or found.postgres)
+                    else:
+                        yield replace(found, sqlite=self._definition("sqlite", name) or found.sqlite)
                 continue
             yield from self._table_state(name, left, right)
         undone = [self.recordings[backend].undone for backend in BACKENDS]
@@ -235,6 +239,13 @@ class State:
                 return statement
         return None
 
+    def _definition(self, backend: Backend, table: str) -> Statement | None:
+        """Return the statement of the half that made the table, None if the half found it there."""
+        for statement in self.recordings[backend].statements:
+            if statement.error is None and table in syntax.defined_tables(statement.sql):
+                return statement
+        return None
+
     def _parents(self, table: str) -> frozenset[str]:
         """Return the tables whose rows take rows of the table with them when they are deleted."""
         catalog = self.context.catalogs.get("postgres")
@@ -296,7 +307,7 @@ class State:
             for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True):
                 if a[index] != b[index] and (loose_key(a[index]) in own or loose_key(b[index]) in own):
                     return False
-                if not self.equality.rename((*key, a[index]), (*key, b[index])):
+                if not self.equality.rename_key(key, a[index], b[index]):
                     return False
         return True
 

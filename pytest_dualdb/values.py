@@ -14,7 +14,7 @@ import math
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any
 
@@ -291,8 +291,11 @@ class Equality:
         self._to_postgres: dict[Hashable, Hashable] = {}
         self._to_sqlite: dict[Hashable, Hashable] = {}
         self._renamed: list[tuple[Hashable, Hashable]] = []
+        self._generated: set[Hashable] = set()
         self._texts: dict[tuple[str, str], None] = {}
         self._told: set[tuple[str, Hashable, Hashable]] = set()
+        self._clocks: set[datetime.timedelta] = set()
+        """By how much the readings of a clock differ from half to half."""
 
     def rename(self, left: Any, right: Any) -> bool:
         """Learn that ``left`` in the SQLite half is ``right`` in the other; False if that contradicts."""
@@ -322,13 +325,28 @@ class Equality:
             first, second = self._renamed.pop()
             del self._to_postgres[first], self._to_sqlite[second]
 
+    def rename_key(self, key: tuple[str, str], left: Any, right: Any) -> bool:
+        """Learn which generated key of a table's column is which; False if that contradicts."""
+        first, second = (*key, left), (*key, right)
+        self._generated.add(loose_key(first))
+        return self.rename(first, second)
+
+    def forget_keys(self) -> None:
+        """Forget which generated key is which: SQLite gives those of rows that are gone to other rows."""
+        if not self._generated:
+            return
+        kept = [pair for pair in self._renamed if pair[0] not in self._generated]
+        self._generated.clear()
+        self.forget(0)
+        for first, second in kept:
+            self._to_postgres[first], self._to_sqlite[second] = second, first
+        self._renamed = kept
+
     def learn(self, left: Any, right: Any) -> None:
         """Learn from a pair of parameters that the application passed at the same place."""
         # SQLAlchemy passes the bytes of one column as a memoryview to sqlite3, as bytes to psycopg2
         left, right = plain(left), plain(right)
-        if self._moved_clock(left, right):
-            self.rename(left, right)
-        elif isinstance(left, float) and isinstance(right, float):
+        if isinstance(left, float) and isinstance(right, float):
             if min(_digits(left), _digits(right)) > 5:
                 self.rename(left, right)
         elif type(left) is not type(right):
@@ -346,6 +364,21 @@ class Equality:
                     if one != other and min(len(one), len(other)) >= _FRAGMENT:
                         self.learn(one, other)
 
+    def learn_clock(self, left: Sequence[Any], right: Sequence[Any]) -> None:
+        """Learn from two sets of parameters how far a clock had gone on each side.
+
+        Tests set the clock to some day and let it go on from there: its readings are as far apart as the
+        halves came to them sooner or later, to the microsecond. What both sides passed is no reading.
+        """
+        readings = [{moment for value in side for moment in _readings(value)} for side in (left, right)]
+        if len(readings[0]) * len(readings[1]) > _MAX_READINGS:
+            return
+        longest = datetime.timedelta(seconds=max(end - start for start, end in self.windows))
+        for one in readings[0] - readings[1]:
+            for other in readings[1] - readings[0]:
+                if abs(one - other) <= longest:
+                    self._clocks.add(one - other)
+
     def of_run(self, left: Any, right: Any) -> bool:
         """Return whether two different values look like ones of the run by themselves: random, or times of it."""
         if isinstance(left, str) and isinstance(right, str):
@@ -355,22 +388,7 @@ class Equality:
             return same
         if isinstance(left, uuid.UUID | bytes):
             return type(left) is type(right) or _random_uuids(left, right)
-        return self._same_time(left, right) or self._moved_clock(left, right)
-
-    def learn_clock(self, left: Iterable[Any], right: Iterable[Any]) -> None:
-        """Learn which readings of a clock stand for each other among the parameters of two different statements."""
-        others = list(right)
-        for one in left:
-            near = {loose_key(other): other for other in others if self._moved_clock(one, other)}
-            if len(near) == 1:
-                self.rename(one, *near.values())
-
-    def _moved_clock(self, left: Any, right: Any) -> bool:
-        """Return whether both read a clock that the test has set and that goes on, each when it got there."""
-        first, second = instant(left), instant(right)
-        if first is None or second is None or not (first.microsecond % 1000 and second.microsecond % 1000):
-            return False
-        return abs((first - second).total_seconds()) < max(end - start for start, end in self.windows)
+        return self._same_time(left, right)
 
     def learn_for(self, column: str, left: Any, right: Any) -> None:
         """Learn a pair of parameters that differ though both halves had seen the same, for one column."""
@@ -518,6 +536,10 @@ class Equality:
         return False
 
     def _same_time(self, left: Any, right: Any) -> bool:
+        if self._clocks:
+            one, other = _reading(left), _reading(right)
+            if one is not None and other is not None and one - other in self._clocks:
+                return True
         clocks = self._now_clocks(left, 0), self._now_clocks(right, 1)
         if clocks[0] & clocks[1]:
             return True
@@ -610,7 +632,10 @@ _FRAGMENT = 4
 """Characters that a piece of a value of the run must have to be known again."""
 _MAX_TEXTS = 500
 """Texts of the run are looked for in other texts up to this many."""
+_MAX_READINGS = 400
+"""Pairs of moments in one set of parameters that may be of a clock: a list of very many is of none."""
 _DATE_TIME = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?(?:[+-]\d\d:?\d\d|Z))?"
+_FRACTIONED = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d+(?:[+-]\d\d:?\d\d|Z)?")
 _HTTP = r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
 _PART = re.compile(rf"{_DATE_TIME}|{_HTTP}|\d\d:\d\d:\d\d(?:[.,]\d+)?|\d+\.\d+|[\w-]+|.", re.S)
 _WIDE_PART = re.compile(rf"{_DATE_TIME}|{_HTTP}|[\w+/=-]+|.", re.S)
@@ -695,6 +720,22 @@ def _moment(value: Any) -> datetime.datetime | None:
                 except ValueError:
                     continue
     return instant(value)
+
+
+def _reading(value: Any) -> datetime.datetime | None:
+    """Return a moment with a fraction of a second, also one counted since the epoch; else None."""
+    if isinstance(value, int | float) and 1e8 < value < 1e17:
+        unit = 1e6 if value > 1e14 else 1e3 if value > 1e11 else 1.0
+        if isinstance(value, float) or unit > 1:
+            value = _EPOCH + datetime.timedelta(microseconds=round(value * (1e6 / unit)))
+    moment = instant(value)
+    return moment if moment is not None and moment.microsecond else None
+
+
+def _readings(value: Any) -> Iterator[datetime.datetime]:
+    """Yield the moments with a fraction of a second that a value is, or that a text such as JSON holds."""
+    parts = _FRACTIONED.findall(value) if isinstance(value, str) else [value]
+    yield from filter(None, map(_reading, parts))
 
 
 def _document(value: Any) -> Any:

@@ -232,6 +232,8 @@ KINDS: dict[str, set[tuple[str, str]]] = {
     "test_rowcount": {("rowcount", "medium")},
     "test_lastrowid": {("rowcount", "medium")},
     "test_statements": {("statements", "low")},
+    "test_module_for_each_database_differs": {("rows", "high")},
+    "test_table_of_one_half": {("state", "high")},
     "test_state": {("state", "high")},
     "test_state_never_committed": {("state", "high")},
     "test_observed": {("observed", "high")},
@@ -240,6 +242,7 @@ KINDS: dict[str, set[tuple[str, str]]] = {
     "test_description": {("columns", "low")},
     "test_column_count": {("columns", "high")},
     "test_unrelated_failure": {("type", "low"), ("outcome", "critical")},
+    "test_failure_of_a_converted_value": {("type", "low"), ("outcome", "critical")},
     "test_related_failure": {("type", "critical")},
     "test_committed_after_an_error": {("error", "high")},
 }
@@ -255,6 +258,7 @@ def test_each_kind_is_found_on_live_databases(run: Run, name: str) -> None:
     "name",
     [
         "test_agree",
+        "test_module_for_each_database",
         "test_only_observed",
         "test_ignored_column",
         "test_leak",
@@ -281,6 +285,10 @@ def test_halves_that_agree(run: Run, name: str) -> None:
         ),
         (
             "test_databases_of_its_own",
+            "no statement reached either database, they went to SQLite at test_kinds.py:",
+        ),
+        (
+            "test_keeps_to_a_database_of_its_own",
             "no statement reached either database, they went to SQLite at test_kinds.py:",
         ),
     ],
@@ -316,9 +324,41 @@ def test_statement_and_site_of_a_divergence(run: Run) -> None:
     assert found["rule"] == "like-case"
 
 
+def test_a_table_of_one_half_is_where_it_was_made(run: Run) -> None:
+    (found,) = run.test("test_table_of_one_half")["divergences"]
+    assert found["statement"]["postgres"]["sql"] == "CREATE TABLE extra (a INTEGER)"
+
+
+def test_what_is_refused_with_its_pipeline_is_no_divergence_of_its_own() -> None:
+    errors = [
+        Failure("psycopg.errors.UniqueViolation", "IntegrityError", "23505", "duplicate key"),
+        Failure("psycopg.errors.PipelineAborted", "OperationalError", None, "pipeline aborted"),
+    ]
+    sent = tuple(
+        Statement("execute", f"INSERT INTO t VALUES ({n})", (), Site("a.py", n, "f"), error=error)
+        for n, error in enumerate(errors)
+    )
+    found = compare(Recording("t", "t", "sqlite"), Recording("t", "t", "postgres", statements=sent))
+    assert [d.message for d in found] == ["fails on PostgreSQL only: UniqueViolation: duplicate key"]
+
+
+@pytest.mark.parametrize(("via", "expected"), [("sqlalchemy", []), ("", ["rowcount"])])
+def test_a_library_reads_the_count_of_what_it_also_has_the_rows_of(via: str, expected: list[str]) -> None:
+    def half(backend: Backend, count: int) -> Recording:
+        changed = Statement(
+            "execute", "UPDATE t SET a = 1 RETURNING a", (), None, ("a",), ((1,),), "all", count
+        )
+        return Recording("t", "t", backend, statements=(replace(changed, via=via, read=("rowcount",)),))
+
+    assert [d.kind for d in compare(half("sqlite", 0), half("postgres", 1))] == expected
+
+
 def test_a_failure_that_lies_elsewhere_is_not_explained(run: Run) -> None:
-    by_kind = {d["kind"]: d for d in run.test("test_unrelated_failure")["divergences"]}
-    assert (by_kind["outcome"]["rule"], by_kind["type"]["rule"]) == ("unexplained", "decimal-type")
+    for name, rule in (
+        ("test_unrelated_failure", "decimal-type"), ("test_failure_of_a_converted_value", "json-decoded"),
+    ):  # fmt: skip
+        by_kind = {d["kind"]: d for d in run.test(name)["divergences"]}
+        assert (by_kind["outcome"]["rule"], by_kind["type"]["rule"]) == ("unexplained", rule)
 
 
 def test_what_an_aborted_transaction_refused_is_folded_under_it(run: Run) -> None:

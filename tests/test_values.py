@@ -517,16 +517,16 @@ def test_a_clock_that_the_test_has_set_is_read_at_other_moments() -> None:
     start, end = WINDOWS[0]
     moment = datetime.datetime(2020, 9, 14, 0, 0, 0, 2482, tzinfo=datetime.UTC)
     near = moment + datetime.timedelta(seconds=(end - start) / 2, microseconds=7)
-    assert equality.of_run(moment.isoformat(), near)
     assert not equality.same(moment.isoformat(), near)
-    equality.learn(moment.isoformat(), near)
+    equality.learn_clock([1, moment.isoformat(), 0], [near, "a"])
     assert equality.same(moment.isoformat(), near)
     assert not equality.same(moment.isoformat(), near + datetime.timedelta(microseconds=1))
-    later = moment + datetime.timedelta(hours=1)
-    equality.learn_clock([1, later.isoformat(), 0], [near + datetime.timedelta(hours=1), "a"])
-    assert equality.same(later.isoformat(), near + datetime.timedelta(hours=1))
-    assert not equality.of_run(moment.isoformat(), near + datetime.timedelta(seconds=2 * (end - start) + 1))
-    assert not equality.of_run(moment.replace(microsecond=0).isoformat(), moment)
+    hour = datetime.timedelta(hours=1)
+    assert equality.same((moment + hour).isoformat(), near + hour)
+    far = near + datetime.timedelta(seconds=2 * (end - start) + 1)
+    equality.learn_clock([moment.isoformat()], [far])
+    assert not equality.same(moment.isoformat(), far)
+    assert not equality.same(moment.replace(microsecond=0).isoformat(), moment)
 
 
 def test_what_a_model_counts_is_the_interval_or_moment() -> None:
@@ -540,3 +540,31 @@ def test_what_a_model_counts_is_the_interval_or_moment() -> None:
     assert not equality.same(31, datetime.timedelta(seconds=30))
     assert not equality.same(True, datetime.timedelta(seconds=1))
     assert not equality.same(1_600_041_600_000_000, moment + datetime.timedelta(hours=1))
+
+
+def test_a_clock_is_known_by_how_far_it_is_apart() -> None:
+    noon = datetime.datetime(2020, 9, 14, 12, 0, 0, 1234, datetime.UTC)
+    later = noon + datetime.timedelta(milliseconds=300, microseconds=5)
+    micros = 1_600_084_800_001_234
+    equality = Equality(WINDOWS)
+    assert not equality.same(noon, later)
+    equality.learn_clock([micros, 1, "x"], [2, later])
+    for seconds in (0, 37, -90061):
+        step = datetime.timedelta(seconds=seconds)
+        assert equality.same(noon + step, later + step)
+        assert equality.same((noon + step).isoformat(), later + step)
+        assert equality.same(micros + seconds * 1_000_000, later + step)
+        assert equality.same(f"at {(noon + step).isoformat()}.", f"at {(later + step).isoformat()}.")
+    assert not equality.same(noon, later + datetime.timedelta(microseconds=1))
+    assert not equality.same(later, noon)
+
+
+@pytest.mark.parametrize("seconds", [0.000001, 0.4, 40])
+def test_moments_that_both_halves_passed_and_such_far_apart_are_no_readings(seconds: float) -> None:
+    noon = datetime.datetime(2020, 9, 14, 12, 0, 0, 1234)
+    later = noon + datetime.timedelta(seconds=seconds)
+    equality = Equality(WINDOWS)
+    equality.learn_clock([noon, later], [noon, later])
+    if seconds > 1:
+        equality.learn_clock([noon], [later])
+    assert not equality.same(noon, later)

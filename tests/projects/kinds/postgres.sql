@@ -5,3 +5,5 @@ INSERT INTO pet VALUES (1, 1, 'Rex'), (2, 3, 'Tom');
 CREATE TABLE exact (n INTEGER);
 CREATE TABLE wide (a INTEGER, b INTEGER);
 INSERT INTO wide VALUES (1, 2);
+CREATE TABLE document (body JSONB);
+INSERT INTO document VALUES ('[1, 2]');

@@ -5,3 +5,5 @@ INSERT INTO pet VALUES (1, 1, 'Rex'), (2, 3, 'Tom');
 CREATE TABLE exact (n INTEGER) STRICT;
 CREATE TABLE wide (a INTEGER, b INTEGER, c INTEGER);
 INSERT INTO wide VALUES (1, 2, 3);
+CREATE TABLE document (body JSON);
+INSERT INTO document VALUES ('[1, 2]');

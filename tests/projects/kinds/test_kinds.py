@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
 import sqlite3
 
 import pytest
@@ -130,6 +132,37 @@ def test_reaches_the_wrong_database(db):
     sqlite3.connect(path).execute("SELECT 1 WHERE 0").fetchall()
 
 
+def test_keeps_to_a_database_of_its_own(db):
+    sqlite3.connect(":memory:").execute("SELECT 1").fetchall()
+
+
+@pytest.fixture
+def people(db):
+    """Give the module of the application for the database, and a connection."""
+    return importlib.import_module(f"on_{db.backend}"), db.connection
+
+
+def test_module_for_each_database(people):
+    module, connection = people
+    assert module.add(connection, 9, "zoe")
+    assert not module.add(connection, 9, "twice")
+    assert module.find(connection, "zo%") == [("zoe",)]
+
+
+def test_module_for_each_database_differs(people):
+    module, connection = people
+    module.find(connection, "A%")
+
+
+def test_table_of_one_half(db):
+    if db.backend == "postgres":
+        db.execute("CREATE TABLE extra (a INTEGER)")
+    with db.transaction():
+        db.execute("SELECT 1")
+        if db.backend == "postgres":
+            db.execute("INSERT INTO extra VALUES (1)")
+
+
 def test_time(db):
     db.scalar("SELECT 1")
     slow = "pg_sleep(1.2)" if db.backend == "postgres" else "1"
@@ -171,6 +204,12 @@ def test_unrelated_failure(db):
     db.fetchall("SELECT height FROM person ORDER BY id")
     if db.backend == "postgres":
         raise ConnectionRefusedError("the mail server is away")
+
+
+def test_failure_of_a_converted_value(db):
+    found = db.scalar("SELECT body FROM document")
+    found = json.loads(found) if isinstance(found, str) else found
+    assert found == ([1, 2] if db.backend == "postgres" else [1])
 
 
 def test_related_failure(db):

@@ -294,3 +294,22 @@ def test_network_addresses(db):
     db.executescript(f"CREATE TABLE host (address {kind})")
     db.execute("INSERT INTO host VALUES ('10.0.0.7'), ('10.0.0.0/8')")
     db.connection.commit()
+
+
+def test_keys_that_are_given_again(db):
+    with db.transaction():
+        add(db, "Ada")
+    for names in (("Grace", "Kay"), ("Alan",), ("Edith", "Grace")):
+        with db.transaction():
+            for name in names:
+                pay(db, add(db, name), 5)
+            db.fetchall("SELECT id, name FROM customer ORDER BY name")
+            db.fetchall("SELECT customer_id, total FROM invoice ORDER BY customer_id")
+            if "Edith" not in names:
+                db.connection.rollback()
+    with db.transaction():
+        db.execute("DELETE FROM invoice")
+        db.execute("DELETE FROM customer WHERE name = ?", ("Grace",))
+        pay(db, add(db, "Mary"), 7)
+    db.fetchall("SELECT id, name FROM customer ORDER BY name")
+    db.fetchall("SELECT customer_id, total FROM invoice ORDER BY customer_id")

@@ -260,3 +260,24 @@ def test_intervals(db):
         db.execute("INSERT INTO shift VALUES (?, ?)", (number, span))
     db.connection.commit()
     assert db.scalar("SELECT count(span) FROM shift") == 3
+
+
+@pytest.fixture
+def clock():
+    """Give a clock that was set to the start of a year and goes on from there."""
+    began = time.monotonic()
+    start = datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)
+    return lambda: start + datetime.timedelta(seconds=time.monotonic() - began)
+
+
+def test_clock_that_was_set(db, clock):
+    time.sleep(0.02 if db.backend == "sqlite" else 0.05)
+    at = clock()
+    publish(db, "opened", {"at": at.isoformat(), "who": ["ada", at.isoformat(" ")]}, at=at.isoformat())
+    expires = clock() + datetime.timedelta(hours=1, seconds=7)
+    log_in(db, "ada", expires=expires.isoformat(), started=at.replace(tzinfo=None).isoformat(" "))
+    publish(db, "counted", {}, at=str(int(at.timestamp() * 1_000_000)), elapsed=7)
+    assert db.scalar("SELECT payload FROM event WHERE at = ?", (at.isoformat(),)).count("2021-01-01") == 2
+    db.fetchall("SELECT kind, at, payload FROM event ORDER BY kind")
+    db.fetchall("SELECT expires FROM login WHERE expires > ?", (clock().isoformat(),))
+    db.observe("response", {"started": at.isoformat(), "message": f"opened at {at.isoformat()}, again"})

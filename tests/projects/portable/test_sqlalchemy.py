@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import time
 import uuid
 from decimal import Decimal
 
@@ -274,3 +275,54 @@ def test_schema_again(engine):
     with orm.Session(engine) as session:
         session.add(Person(name="ada"))
         session.commit()
+
+
+class Micros(sa.types.TypeDecorator):
+    """A moment or an interval: the database's own type, or microseconds where it has none."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+    zero = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+    def __init__(self, native):
+        super().__init__()
+        self.native, self.moment = native, isinstance(native, sa.DateTime)
+
+    def load_dialect_impl(self, dialect):
+        return dialect.type_descriptor(self.native if dialect.name == "postgresql" else sa.BigInteger())
+
+    def process_bind_param(self, value, dialect):
+        if dialect.name == "postgresql":
+            return value
+        return (value - self.zero if self.moment else value) // datetime.timedelta(microseconds=1)
+
+    def process_result_value(self, value, dialect):
+        if dialect.name == "postgresql":
+            return value
+        length = datetime.timedelta(microseconds=value)
+        return self.zero + length if self.moment else length
+
+
+class Lease(Base):
+    __tablename__ = "lease"
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    length: orm.Mapped[datetime.timedelta] = orm.mapped_column(Micros(sa.Interval()))
+    until: orm.Mapped[datetime.datetime] = orm.mapped_column(Micros(sa.DateTime(timezone=True)), index=True)
+    state: orm.Mapped[State] = orm.mapped_column(default=State.open)
+
+
+def test_types_of_the_application_by_a_clock_that_was_set(engine):
+    began = time.monotonic()
+    start = datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)
+    time.sleep(0.02 if engine.name == "sqlite" else 0.05)
+    now = start + datetime.timedelta(seconds=time.monotonic() - began)
+    length = datetime.timedelta(seconds=30)
+    with orm.Session(engine) as session:
+        session.add_all(Lease(length=length, until=now + n * length) for n in range(3))
+        session.commit()
+        late = sa.select(Lease.id).where(Lease.until > now).order_by(Lease.until).limit(1).with_for_update()
+        changed = sa.update(Lease).where(Lease.id.in_(late)).values(until=now + 9 * length)
+        found = session.execute(changed.returning(Lease.length, Lease.until, Lease.state)).all()
+        assert found == [(length, now + 9 * length, State.open)]
+        session.commit()
+        assert session.scalars(sa.select(Lease.until).order_by(Lease.id)).all()[0] == now
