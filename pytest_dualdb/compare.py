@@ -397,7 +397,8 @@ class _Comparison:
 
     def _results(self, left: Statement, right: Statement) -> Iterator[Divergence]:
         if "mapping" in (left.named, right.named):
-            left, right = _by_name(left), _by_name(right)
+            left = _by_name(left)
+            right = _arranged_as(left, _by_name(right))
         columns = left.columns or right.columns or ()
         if (left.columns is None) != (right.columns is None):
             if not left.rows and not right.rows:
@@ -569,6 +570,8 @@ class _Comparison:
         names = syntax.tables(left.sql) | syntax.tables(right.sql)
         if not all(self.state.is_generated(name, names) for name in difference.differing):
             return False
+        if self.state.means_other_rows(difference, names):
+            return False
         return self.state.rename_keys(difference, names, {})
 
     # -------------------------------------------------------------------------------------- the other facts
@@ -657,6 +660,16 @@ def _by_name(statement: Statement) -> Statement:
         for row in statement.values
     )
     return replace(statement, columns=tuple(last), rows=kept(rows, MAX_GATHERED))
+
+
+def _arranged_as(left: Statement, right: Statement) -> Statement:
+    """Return the right statement with its columns in the left one's order, if they have the same names."""
+    names, own = left.columns or (), right.columns or ()
+    if names == own or sorted(names) != sorted(own):
+        return right
+    indexes = list(map(own.index, names))
+    rows = (tuple(row[i] for i in indexes) if len(row) == len(own) else row for row in right.values)
+    return replace(right, columns=names, rows=kept(rows, MAX_GATHERED))
 
 
 _SET_ZONE = re.compile(

@@ -6,6 +6,7 @@ answers what the comparison of results has to know of the databases' contents.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -19,6 +20,8 @@ from pytest_dualdb.recording import BACKENDS, Backend, Catalog, Recording, State
 from pytest_dualdb.rows import MAX_GATHERED, compare_rows, counted, types_agree
 from pytest_dualdb.values import Equality, loose_key
 
+KeyedRows = Mapping[Any, Mapping[str, str]]
+
 
 class State:
     """The contents and the catalogs that belong to a pair of recordings."""
@@ -29,6 +32,7 @@ class State:
         self.equality = equality
         self._position = 0
         self._missed: frozenset[str] = frozenset()
+        self._rows: dict[tuple[str, str], tuple[KeyedRows, KeyedRows]] = {}
 
     def compare(self, position: int, missed: frozenset[str]) -> Iterator[Divergence]:
         """Yield the tables that differ; ``missed`` are those that one half did not get to write."""
@@ -76,7 +80,10 @@ class State:
         while waiting:
             name = waiting[-1]
             table = catalog.table(name)
-            referred = {key.table.lower() for key in table.foreign_keys} if table is not None else set()
+            keys = itertools.chain.from_iterable(
+                self._keys(column.name, frozenset({name})) for column in (table.columns if table else ())
+            )
+            referred = {other for other, _ in keys} - {name}
             before = sorted((referred & names) - seen - found.keys()) if name not in seen else []
             seen.add(name)
             if before:
@@ -186,7 +193,7 @@ class State:
         """Return the columns of another table that refer to a column, by declaration or by name."""
         if other == name:
             return set()
-        found = {f"{name.removesuffix('s')}_{column}", f"{name}_{column}"}
+        found = _reference_names(name, column)
         catalog = self.context.catalogs.get("postgres")
         table = None if catalog is None else catalog.table(other)
         if table is None:
@@ -287,7 +294,43 @@ class State:
                     found.add((key.table.lower(), referred[place].lower()))
             if own.generated_key and not references:
                 found.add((name, column.lower()))
+            elif not references:
+                found |= self._named_after(column)
         return found
+
+    def _named_after(self, column: str) -> set[tuple[str, str]]:
+        """Return the generated key that a column refers to by its name alone: ``user_id`` to the id of users.
+
+        References are often undeclared. A name that could mean two tables means none.
+        """
+        catalog = self.context.catalogs.get("postgres") or Catalog()
+        found = {
+            (name, key.lower())
+            for name, table in catalog.tables.items()
+            for key in table.primary_key
+            if (own := table.column(key)) is not None
+            and own.generated_key
+            and column.lower() in _reference_names(name, key.lower())
+        }
+        return found if len(found) == 1 else set()
+
+    def means_other_rows(self, difference: Difference, tables: frozenset[str]) -> bool:
+        """Return whether keys that differ are those of two rows, not of one row that has another key."""
+        for name in difference.differing:
+            index = difference.columns.index(name)
+            keys = self._keys(name, tables)
+            for a, b in zip(difference.only_sqlite, difference.only_postgres, strict=True):
+                if keys and all(self._are_other_rows(key, a[index], b[index]) for key in keys):
+                    return True
+        return False
+
+    def _are_other_rows(self, key: tuple[str, str], sqlite: Any, postgres: Any) -> bool:
+        if key not in self._rows:
+            sides = (self._table(backend, key[0]) for backend in BACKENDS)
+            left, right = ({} if side is None else rows_by_key(side, key[1]) for side in sides)
+            self._rows[key] = left, right
+        left, right = self._rows[key]
+        return are_other_rows(left, right, sqlite, postgres)
 
     def rename_keys(
         self, difference: Difference, tables: frozenset[str], steady: Mapping[tuple[str, str], frozenset[Any]]
@@ -336,11 +379,48 @@ _CLEANS = re.compile(r"\s*(?:DROP|TRUNCATE|DELETE\s+FROM\s+\S+\s*;?\s*$)", re.I)
 _REMOVES = re.compile(r"\s*(?:DELETE|REPLACE|INSERT\s+OR\s+REPLACE|UPDATE\s+OR\s+REPLACE)\b", re.I)
 
 
+def _reference_names(table: str, key: str) -> set[str]:
+    """Return the names that a column gets which refers to that key of that table."""
+    return {f"{table.removesuffix('s')}_{key}", f"{table}_{key}"}
+
+
 def _by_key(table: TableState, column: str) -> dict[Any, Row]:
     names = [name.lower() for name in table.columns]
     if column not in names:
         return {}
     return {loose_key(row[names.index(column)]): row for row in table.rows[:MAX_GATHERED]}
+
+
+def rows_by_key(table: TableState, column: str) -> KeyedRows:
+    """Return the rows of a table by `loose_key` of that column, each as texts by the names of the other columns."""
+    names = [name.lower() for name in table.columns]
+    return {
+        key: {name: _as_text(value) for name, value in zip(names, row, strict=True) if name != column}
+        for key, row in _by_key(table, column).items()
+    }
+
+
+def _as_text(value: Any) -> str:
+    """Return a text that is equal for the same value, also for 9 and '9'."""
+    key = loose_key(value)
+    return str(key[1]) if isinstance(key, tuple) else str(key)
+
+
+def are_other_rows(left: KeyedRows, right: KeyedRows, sqlite: Any, postgres: Any) -> bool:
+    """Return whether two keys that differ belong to two rows: one of them has its own row in the other half, too.
+
+    That is so where a row is more like the one under its own key than like the one that is to be the same row.
+    """
+    first, second = loose_key(sqlite), loose_key(postgres)
+    if first == second or first not in left or second not in right:
+        return False
+    own = max(_likeness(left[first], right.get(first, {})), _likeness(left.get(second, {}), right[second]))
+    return own > _likeness(left[first], right[second])
+
+
+def _likeness(one: Mapping[str, str], other: Mapping[str, str]) -> int:
+    """Return how many columns of two rows hold the same value."""
+    return sum(other.get(name) == value for name, value in one.items())
 
 
 def _picked(table: TableState, indexes: Sequence[int]) -> Sequence[Row]:

@@ -21,6 +21,7 @@ from pytest_dualdb import syntax
 from pytest_dualdb.compare import Context, align, compare
 from pytest_dualdb.recording import (
     BACKENDS,
+    Backend,
     Catalog,
     Column,
     Failure,
@@ -442,3 +443,65 @@ def test_what_one_half_alone_observed_or_made() -> None:
         made = replace(missing, backend="sqlite", state={name: TableState(("a",), rows, len(rows))})
         context = Context(template_catalogs=template)
         assert [d.severity for d in compare(made, missing, context) if d.kind == "state"] == found
+
+
+def keyed(backend: Backend, statements: list[Statement], **tables: tuple[tuple[Any, ...], ...]) -> Recording:
+    """Return a half that leaves rows of ``item`` (id, name) and ``note`` (id, item_id), both with generated keys."""
+    names = {"item": ("id", "name"), "note": ("id", "item_id")}
+    state = {name: TableState(names[name], rows, len(rows)) for name, rows in tables.items()}
+    window = WINDOWS[BACKENDS.index(backend)]
+    return Recording("t", "t", backend, statements=tuple(statements), state=state, window=window)
+
+
+def told(left: Recording, right: Recording) -> list[tuple[str, str, str]]:
+    catalog = Catalog(
+        {
+            name: Table(name, (Column("id", "INTEGER", generated_key=True), Column(other, kind)), ("id",))
+            for name, other, kind in (("item", "name", "TEXT"), ("note", "item_id", "INTEGER"))
+        }
+    )
+    context = Context(catalogs={"sqlite": catalog, "postgres": catalog})
+    return [(d.kind, d.severity, d.note) for d in compare(left, right, context)]
+
+
+def found_ids(*ids: int) -> list[Statement]:
+    return [
+        replace(
+            sent("SELECT id FROM item WHERE name > 'b' ORDER BY id", (), [(i,) for i in ids]), columns=("id",)
+        )
+    ]
+
+
+def test_keys_of_rows_that_both_have_are_no_renaming() -> None:
+    rows = ((1, "a"), (2, "b"), (3, "c"))
+    halves = keyed("sqlite", found_ids(2, 3), item=rows), keyed("postgres", found_ids(1, 2), item=rows)
+    assert told(*halves) == [("rows", "high", "")]
+    # a gap in the keys: the same row under another one, next to one that both have
+    gap = ((1, "a"), (2, "b"), (4, "c"))
+    halves = keyed("sqlite", found_ids(2, 3), item=rows), keyed("postgres", found_ids(2, 4), item=gap)
+    assert ("rows", "low", "generated-keys") in told(*halves)
+    # rows that are all alike tell nothing, whatever their keys
+    alike = [tuple((i, "a") for i in ids) for ids in ((1, 2, 3, 4), (2, 3, 4, 5))]
+    halves = keyed("sqlite", found_ids(2), item=alike[0]), keyed("postgres", found_ids(3), item=alike[1])
+    assert ("rows", "low", "generated-keys") in told(*halves)
+
+
+def test_a_reference_by_name_follows_the_key() -> None:
+    items = ((1, "a"),), ((2, "a"),)
+    halves = [
+        keyed(backend, [], item=items[side], note=((1, side + 1),)) for side, backend in enumerate(BACKENDS)
+    ]
+    assert {severity for _, severity, _ in told(*halves)} == {"low"}
+    both = ((1, "a"), (2, "b"))
+    halves = [keyed(backend, [], item=both, note=((1, side + 1),)) for side, backend in enumerate(BACKENDS)]
+    assert told(*halves) == [("state", "high", "")]
+
+
+def test_rows_read_by_name_have_no_order_of_columns() -> None:
+    left = replace(sent("SELECT * FROM t", (), [(1, 2), (3, 4)]), columns=("a", "b"))
+    right = replace(left, columns=("b", "a"), rows=[(2, 1), (4, 3)])
+    assert compared([left], [right]) == [("rows", "high")]
+    named = [replace(left, named="row")], [replace(right, named="mapping")]
+    assert compared(*named) == []
+    wrong = replace(right, rows=[(2, 1), (5, 3)], named="mapping")
+    assert compared(named[0], [wrong]) == [("rows", "high")]

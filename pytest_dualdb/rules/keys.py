@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from pytest_dualdb import syntax
@@ -13,7 +13,9 @@ from pytest_dualdb.recording import BACKENDS, Backend, Column, Statement
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.constraints import violated_columns, violated_table, violation
 from pytest_dualdb.rules.ddl import ERROR, at, has
-from pytest_dualdb.rules.facts import bare, explained, said, suspects, values_at
+from pytest_dualdb.rules.facts import bare, explained, said, suspects
+from pytest_dualdb.state import are_other_rows, rows_by_key
+from pytest_dualdb.values import same_value
 
 _ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INTEGER);"
 _ITEM_1 = _ITEM + "INSERT INTO item VALUES (1, 'a', 1);"
@@ -28,6 +30,11 @@ _REFERRING = {
     + f"CREATE TABLE part (id {key} PRIMARY KEY, item_id INTEGER REFERENCES item (id));"
     + f"CREATE TABLE note (id {key} PRIMARY KEY, item_nr INTEGER);"
     for (name, schema), key in zip(_KEYED.items(), ("INTEGER", "SERIAL"), strict=True)
+}
+_LATER = {
+    **_KEYED,
+    "postgres": "CREATE SEQUENCE numbers START 1000;"
+    " CREATE TABLE item (id INTEGER PRIMARY KEY DEFAULT nextval('numbers'), code TEXT UNIQUE);",
 }
 _GAP = ("INSERT INTO item (code) VALUES ('a')", "ROLLBACK", "INSERT INTO item (code) VALUES ('b')", "COMMIT")
 
@@ -278,19 +285,33 @@ def _key_pairs(evidence: Evidence) -> Iterator[tuple[str, Any, Any]]:
         sides = [values_at(rows, index) for rows in (difference.only_sqlite, difference.only_postgres)]
         if Counter(map(repr, sides[0])) == Counter(map(repr, sides[1])):
             continue  # the same keys, of rows that are not beside their own
-        found = {(one, other) for one, other in zip(*sides, strict=False) if _whole(one) and _whole(other)}
+        found = {
+            (one[index], other[index])
+            for one, other in zip(difference.only_sqlite, difference.only_postgres, strict=False)
+            if index < min(len(one), len(other)) and _whole(one[index]) and _whole(other[index])
+            if _alike(one, other, index)
+        }
         makers = dict.fromkeys(made for table in tables for made in _makers(evidence, table, name))
         # a reference that no schema declares holds keys that differ in some table in the same way
         others = [] if makers else [o for o in _written(evidence) if found <= _renamed(evidence, o)]
         for table in (*makers, *others):
             for sqlite, postgres in found:
-                yield table, sqlite, postgres
+                if not _are_other_rows(evidence, table, sqlite, postgres):
+                    yield table, sqlite, postgres
     if named is None:
         asked = {value for value in params_of(evidence.sqlite) if isinstance(value, int)}
         for table in tables:
             for sqlite, postgres in _renamed(evidence, table):
                 if sqlite != postgres and asked & {sqlite, postgres}:
                     yield table, sqlite, postgres
+
+
+def _alike(one: Sequence[Any], other: Sequence[Any], key: int) -> bool:
+    """Return whether two rows with different keys can be one: most have more than a key in common, if they have more."""
+    rest = [
+        (a, b) for i, (a, b) in enumerate(zip(one, other, strict=False)) if i != key and None not in (a, b)
+    ]
+    return not rest or any(same_value(a, b) for a, b in rest) or len(rest) == 1
 
 
 def _whole(value: Any) -> bool:
@@ -306,6 +327,16 @@ def _renamed(evidence: Evidence, table: str) -> set[tuple[int, int]]:
     return set(zip(*(_stored_keys(evidence, table, backend) for backend in BACKENDS), strict=False))
 
 
+def _are_other_rows(evidence: Evidence, table: str, sqlite: Any, postgres: Any) -> bool:
+    """Return whether two generated keys of the table belong to two rows, not to one with another key."""
+    states = [evidence.contents(table, backend) for backend in BACKENDS]
+    for column in () if states[0] is None else states[0].columns:
+        if _generated(evidence, table, column) is not None:
+            rows = [{} if state is None else rows_by_key(state, column.lower()) for state in states]
+            return are_other_rows(rows[0], rows[1], sqlite, postgres)
+    return False
+
+
 def _makers(evidence: Evidence, table: str, column: str) -> Iterator[str]:
     """Yield the tables whose generated keys a column holds: its own, or the ones that it refers to."""
     if _generated(evidence, table, column) is not None:
@@ -314,7 +345,10 @@ def _makers(evidence: Evidence, table: str, column: str) -> Iterator[str]:
         described = evidence.catalogs[backend].table(table)
         for key in () if described is None else described.foreign_keys:
             if column.lower() in (one.lower() for one in key.columns):
-                yield key.table.lower()
+                other = evidence.catalogs[backend].table(key.table)
+                names = key.references or (() if other is None else other.primary_key)
+                if any(_generated(evidence, key.table, name) is not None for name in names):
+                    yield key.table.lower()
 
 
 def _stored_keys(evidence: Evidence, table: str, backend: Backend) -> list[int]:
@@ -411,12 +445,13 @@ class RowidReuse(Rule):
 
 
 class GeneratedKeyGaps(Rule):
-    """Generated keys after a statement that failed, was rolled back or met a conflict.
+    """Generated keys after a statement that failed, was rolled back or met a conflict, or of a sequence that begins later.
 
     What differs:
-        PostgreSQL's sequence leaves a gap; SQLite's next key follows the highest one in the table.
+        PostgreSQL's sequence leaves a gap, or begins where START or setval() says; SQLite's next key follows
+        the highest one in the table.
     Why:
-        A sequence is never rolled back, so that sessions do not wait for each other.
+        A sequence is never rolled back, so that sessions do not wait for each other, and knows no table.
     Instead:
         Rely on the keys' being unique, not on their values: ``SELECT id FROM item WHERE code = 'a'``, or take
         them from RETURNING.
@@ -463,6 +498,8 @@ class GeneratedKeyGaps(Rule):
         Specimen([*_GAP, "UPDATE item SET code = 'item/' || id", "COMMIT"], _REFERRING),
         Specimen([*_GAP, "INSERT INTO part (item_id) SELECT id FROM item", "COMMIT"], _REFERRING),
         Specimen([*_GAP, "INSERT INTO note (item_nr) SELECT id FROM item", "COMMIT"], _REFERRING),
+        Specimen(["INSERT INTO item (code) VALUES ('a')", "SELECT 'no. ' || id FROM item", "COMMIT"], _LATER),
+        Specimen(["INSERT INTO item (code) VALUES ('a')", "COMMIT"], _LATER),
     )
     near_misses = (
         Specimen(
@@ -508,8 +545,10 @@ class GeneratedKeyGaps(Rule):
         return any(self._spent(evidence, table) for table in read)
 
     def _spent(self, evidence: Evidence, table: str) -> bool:
-        """Return whether the PostgreSQL half drew a key for this table that no row got."""
+        """Return whether the PostgreSQL half drew a key for this table that no row got, or its sequence begins later."""
         statements = evidence.recordings["postgres"].statements
+        if self._begins_later(evidence, table):
+            return True
         for index, insert in _writes(evidence, "postgres", table, "INSERT"):
             if insert.error is not None or has(insert.sql, r"\bON\s+CONFLICT\b"):
                 return True
@@ -521,6 +560,25 @@ class GeneratedKeyGaps(Rule):
                 if re.match(r"\s*ROLLBACK\b", later.sql, re.I):
                     return True
         return False
+
+    def _begins_later(self, evidence: Evidence, table: str) -> bool:
+        sqlite, postgres = (_stored_keys(evidence, table, backend) for backend in BACKENDS)
+        inserts = _writes(evidence, "postgres", table, "INSERT")
+        if not sqlite or not postgres or not inserts or sqlite[0] >= postgres[0]:
+            return False
+        described = evidence.catalogs["postgres"].table(table)
+        keys = set() if described is None else {key.lower() for key in described.primary_key}
+        return all(
+            given is not None and not keys & given for given in map(_given, (s.sql for _, s in inserts))
+        )
+
+
+def _given(sql: str) -> frozenset[str] | None:
+    """Return the columns that an INSERT names, None if it names none."""
+    listed = re.search(
+        r"\bINTO\s+\S+?\s*\(([^()]*)\)\s*(?:OVERRIDING|VALUES|SELECT|WITH|RETURNING)", bare(sql), re.I
+    )
+    return frozenset(part.strip().strip('"').lower() for part in listed[1].split(",")) if listed else None
 
 
 def _lower_inside(left: Any, right: Any) -> bool:
@@ -607,12 +665,7 @@ class SequenceBehind(Rule):
         column = table.column(columns[0]) if len(columns) == 1 else None
         if column is None or not column.generated_key:
             return False
-        listed = re.search(
-            r"\bINTO\s+\S+?\s*\(([^()]*)\)\s*(?:OVERRIDING|VALUES|SELECT|WITH|RETURNING)",
-            bare(evidence.sql("postgres")),
-            re.I,
-        )
-        given = [part.strip().strip('"').lower() for part in listed[1].split(",")] if listed else None
+        given = _given(evidence.sql("postgres"))
         if given is None:
             return has(evidence.sql("postgres"), r"\bDEFAULT\b")
         return column.name.lower() not in given
