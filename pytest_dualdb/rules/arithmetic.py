@@ -6,10 +6,13 @@ import math
 import re
 from typing import Any
 
-from pytest_dualdb.rules.base import Evidence, Rule, Specimen
+from pytest_dualdb.recording import BACKENDS
+from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.facts import (
+    bare,
     calls,
     differ_in_numbers,
+    is_number,
     missing_function,
     missing_operator,
     numbers_apart,
@@ -29,7 +32,7 @@ class IntegerDivision(Rule):
 
     What differs:
         10 / 4 is 2 where both are integers. A NUMERIC column that holds 10 holds an integer on SQLite, and a
-        decimal on PostgreSQL: there the result is 2.5. The same holds for averages made by hand, and for %.
+        decimal on PostgreSQL: there the result is 2.5. The same holds for averages made by hand.
 
     Why:
         SQLite divides by what the values are (the affinity NUMERIC stores 10.0 as the integer 10);
@@ -65,7 +68,7 @@ class IntegerDivision(Rule):
     )
 
     def matches(self, evidence: Evidence) -> bool:
-        if not any("/" in text or "%" in text.replace("%s", "") for text in texts(evidence)):
+        if not any("/" in text for text in texts(evidence)):
             return False
         if differ_in_numbers(evidence):
             return numbers_apart(evidence, lambda _, a, b: _whole(a) != _whole(b) or self._decimal(evidence))
@@ -74,7 +77,7 @@ class IntegerDivision(Rule):
     def _decimal(self, evidence: Evidence) -> bool:
         """Return whether a column is an operand that is decimal on PostgreSQL, with whole numbers in it."""
         for text in texts(evidence):
-            for left, right in re.findall(r"(\w+)\"?\)*\s*[/%]\s*\(*\"?(?:\w+\"?\.\"?)?(\w+)", text):
+            for left, right in re.findall(r"(\w+)\"?\)*\s*/\s*\(*\"?(?:\w+\"?\.\"?)?(\w+)", text):
                 for name in (left, right):
                     column = evidence.column(name, "postgres")
                     if column is not None and re.match("NUMERIC|DECIMAL", column.type):
@@ -209,6 +212,53 @@ class HalfRounding(Rule):
         return numbers_apart(evidence, lambda _, a, b: 0 < abs(a - b) <= 1)
 
 
+class RoundDigits(Rule):
+    """round() to tens, hundreds or thousands: a negative number of digits.
+
+    What differs:
+        round(1234, -2) is 1200 on PostgreSQL. SQLite takes a negative number of digits for 0.
+
+    Why:
+        SQLite rounds by writing the number with so many decimals.
+
+    Instead:
+        Divide, round, multiply:
+
+            SELECT round(CAST(value AS NUMERIC) / 100.0) * 100 FROM readings
+
+    References:
+        https://www.sqlite.org/lang_corefunc.html#round
+        https://www.postgresql.org/docs/current/functions-math.html#FUNCTIONS-MATH-FUNC-TABLE
+    """
+
+    name = "round-digits"
+    title = "round(x, -2) rounds to hundreds on PostgreSQL only"
+    instead = "round(x / 100.0) * 100"
+    kinds = VALUE_KINDS
+    priority = 3
+    _READINGS = (
+        "CREATE TABLE readings (id INTEGER PRIMARY KEY, value NUMERIC(10, 2)); INSERT"
+        " INTO readings VALUES (1, 1234.5);"
+    )
+    specimens = (
+        Specimen(["SELECT round(value, -2) AS about FROM readings"], _READINGS),
+        Specimen([("SELECT round(value, ?) AS about FROM readings", (-1,))], _READINGS),
+        Specimen(["UPDATE readings SET value = round(value, -3)", "COMMIT"], _READINGS),
+    )
+    near_misses = (
+        Specimen(["SELECT round(CAST(value AS NUMERIC) / 100.0) * 100 AS about FROM readings"], _READINGS),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        statements = [s for b in BACKENDS for s in suspects(evidence, b) if calls(s.sql, "round")]
+        negative = any(
+            is_number(value) and value < 0 for statement in statements for value in params_of(statement)
+        )
+        if not negative and not any(re.search(r",\s*-\s*\d+\s*\)", bare(s.sql)) for s in statements):
+            return False
+        return differ_in_numbers(evidence)
+
+
 class CastToNumber(Rule):
     """CAST to a number of text that is no number, or of a fraction to a whole number.
 
@@ -245,6 +295,10 @@ class CastToNumber(Rule):
         Specimen(["SELECT CAST(body AS INTEGER) FROM raw"], _RAW),
         Specimen(["SELECT CAST(value AS INTEGER) AS whole FROM raw"], _RAW),
         Specimen(["SELECT id FROM raw WHERE CAST(value AS INTEGER) = 2"], _RAW),
+        Specimen(
+            ["SELECT CAST(value AS INTEGER) AS whole, count(*) FROM raw GROUP BY 1 ORDER BY 1"],
+            _RAW + " INSERT INTO raw VALUES (2, '', 2.2);",
+        ),
     )
     near_misses = (Specimen(["SELECT CAST(substr(body, 1, 2) AS INTEGER) FROM raw"], _RAW),)
 
@@ -268,9 +322,24 @@ class CastToNumber(Rule):
 
         deciding = (exp.Where, exp.Having, exp.Join, exp.Group, exp.Distinct)
         return any(
-            node.args["to"].this in exp.DataType.INTEGER_TYPES and node.find_ancestor(*deciding) is not None
+            node.args["to"].this in exp.DataType.INTEGER_TYPES
+            and (node.find_ancestor(*deciding) is not None or self._groups_by(node))
             for node in evidence.find(exp.Cast)
         )
+
+    def _groups_by(self, node: Any) -> bool:
+        """Return whether a query is grouped by the column that the node is part of, by its number or its alias."""
+        from sqlglot import expressions as exp
+
+        query = node.find_ancestor(exp.Select)
+        group = None if query is None else query.args.get("group")
+        if query is None or group is None:
+            return False
+        for place, selected in enumerate(query.selects, start=1):
+            if any(node is part for part in selected.walk()):
+                names = {str(place), selected.alias.lower()} - {""}
+                return any(key.name.lower() in names for key in group.expressions)
+        return False
 
 
 class RemainderOfFraction(Rule):
@@ -305,6 +374,7 @@ class RemainderOfFraction(Rule):
     specimens = (
         Specimen(["SELECT seconds % 60 FROM runs"], _RUNS),
         Specimen(["SELECT cost % 2 AS rest FROM runs"], _RUNS),
+        Specimen(["SELECT id FROM runs WHERE cost % 1 = 0"], _RUNS),
     )
     near_misses = (Specimen(["SELECT CAST(seconds AS INTEGER) % 60 FROM runs"], _RUNS),)
 
@@ -316,7 +386,17 @@ class RemainderOfFraction(Rule):
 
         if evidence.kind in ("error", "outcome") or not any(True for _ in evidence.find(exp.Mod)):
             return False
-        return numbers_apart(evidence, lambda _, a, b: _whole(a) and not _whole(b))
+        if differ_in_numbers(evidence):
+            return numbers_apart(evidence, lambda _, a, b: _whole(a) and not _whole(b))
+        return not pairs(evidence) and self._of_fraction(evidence)
+
+    def _of_fraction(self, evidence: Evidence) -> bool:
+        """Return whether an operand is a column that holds fractions."""
+        from sqlglot import expressions as exp
+
+        names = {c.name.lower() for node in evidence.find(exp.Mod) for c in node.find_all(exp.Column)}
+        values = (row.get(name) for row in stored_rows(evidence, evidence.text) for name in names)
+        return any(value is not None and is_number(value) and not _whole(float(value)) for value in values)
 
 
 _NUMBER_TYPES = {"smallint", "integer", "bigint", "numeric", "double precision", "real", "unknown"}

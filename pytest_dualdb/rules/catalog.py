@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Set
 from typing import ClassVar
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS, Backend
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.ddl import ERROR, at, has
-from pytest_dualdb.rules.facts import OTHER, missing_function, said
+from pytest_dualdb.rules.facts import OTHER, bare, missing_function, said, suspects
+from pytest_dualdb.values import loose_key
 
 _ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO item VALUES (1, 'a');"
 
@@ -485,3 +488,172 @@ class MissingColumn(Rule):
                 and evidence.column(name, backend, tables) is None
             )
         return False
+
+
+class OtherRows(Rule):
+    """A table that held other rows from the start, which no statement of the test wrote.
+
+    What differs:
+        What the set-up put into the two databases: other values in a row, or a row on one side only.
+    Why:
+        The schema files or their seed rows are not the same, or a fixture fills only one of the databases.
+    Instead:
+        The same rows in both: one file for both databases, with ``INSERT INTO item (id, code) VALUES (2,
+        'b')`` and nothing of one dialect.
+    References:
+        https://www.sqlite.org/lang_insert.html
+        https://www.postgresql.org/docs/current/dml-insert.html
+    """
+
+    name = "seed-rows"
+    title = "the two databases began with other rows"
+    instead = "the same seed rows for both databases"
+    kinds = frozenset({"rows", "state", "order", "rowcount"})
+    notes = frozenset({"generated-keys"})
+    priority = -20
+    _SEEDS: ClassVar[dict[str, str]] = {
+        "sqlite": "CREATE TABLE seed (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO seed VALUES (1, 'a'), (2, 'b');",
+        "postgres": "CREATE TABLE seed (id INTEGER PRIMARY KEY, code TEXT); INSERT INTO seed VALUES (1, 'a'), (2, 'z');",
+    }
+    specimens = (
+        Specimen(["SELECT code FROM seed ORDER BY id"], _SEEDS),
+        Specimen(["SELECT count(*) FROM seed WHERE code = 'b'"], _SEEDS),
+        Specimen(["SELECT id FROM seed WHERE code > 'b'"], _SEEDS),
+    )
+    near_misses = (
+        Specimen(
+            [
+                {
+                    "sqlite": "INSERT INTO item VALUES (2, 'x')",
+                    "postgres": "INSERT INTO item VALUES (2, 'y')",
+                },
+                "COMMIT",
+            ],
+            _ITEM,
+            ("unexplained",),
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        table = evidence.divergence.table
+        read = {table} if table is not None else syntax.tables(evidence.text)
+        written: set[str] = set()
+        for backend in BACKENDS:
+            for statement in evidence.recordings[backend].statements:
+                written |= syntax.written_tables(statement.sql) | syntax.defined_tables(statement.sql)
+        if not all(self._plain(evidence, name, read) for name in written):
+            return False
+        return any(self._began_apart(evidence, name) for name in read - written)
+
+    def _plain(self, evidence: Evidence, name: str, read: Set[str]) -> bool:
+        """Return whether a table can be written without another being written with it, by trigger, view or cascade."""
+        for catalog in evidence.catalogs.values():
+            table = catalog.table(name)
+            if table is None or table.triggers:
+                return False
+            others = [other for one in read if (other := catalog.table(one)) is not None]
+            if any(key.table.lower() == name for other in others for key in other.foreign_keys):
+                return False
+        return True
+
+    def _began_apart(self, evidence: Evidence, table: str) -> bool:
+        """Return whether a table holds rows of one side only whose values no database could have converted."""
+        left, right = (evidence.contents(table, backend) for backend in BACKENDS)
+        if (
+            left is None
+            or right is None
+            or [*map(str.lower, left.columns)] != [*map(str.lower, right.columns)]
+        ):
+            return False
+        sides = [Counter(tuple(map(loose_key, row)) for row in state.rows) for state in (left, right)]
+        only = [side - other for side, other in zip(sides, reversed(sides), strict=True)]
+        if len(left.rows) != len(right.rows):
+            return True
+        for keys in zip(*(map(set, zip(*side, strict=True)) for side in only), strict=True):
+            differing = keys[0] ^ keys[1]
+            kinds = {key[0] if isinstance(key, tuple) else None for key in differing}
+            if len(kinds) > 1 or any("." in str(key[1]) for key in differing if kinds == {"n"}):
+                return False
+        return bool(only[0])
+
+
+class ColumnOrder(Rule):
+    """SELECT * or INSERT without column names, where the schemas list a table's columns in another order.
+
+    What differs:
+        SELECT * gives each database's own order, so that a row read by position has its values in other
+        places; INSERT without names puts values into other columns, or fails where the types do not fit.
+    Why:
+        The order is that of CREATE TABLE, and of every ALTER TABLE since: a column that a migration added is
+        the last one there.
+    Instead:
+        Columns by name: ``SELECT id, first, last FROM person`` and
+        ``INSERT INTO person (first, last) VALUES ('Ada', 'Byron')``.
+    References:
+        https://www.sqlite.org/lang_insert.html
+        https://www.postgresql.org/docs/current/sql-insert.html
+    """
+
+    name = "column-order"
+    title = "the schemas list a table's columns in another order"
+    instead = "column names instead of * and in INSERT"
+    kinds = frozenset({"rows", "state", "error", "outcome"})
+    priority = 5
+    _PERSON: ClassVar[dict[str, str]] = {
+        "sqlite": "CREATE TABLE person (id INTEGER, first TEXT, last TEXT);",
+        "postgres": "CREATE TABLE person (id INTEGER, last TEXT, first TEXT);",
+    }
+    _LATER: ClassVar[dict[str, str]] = {
+        "sqlite": "CREATE TABLE person (id INTEGER, name TEXT, age INTEGER);",
+        "postgres": "CREATE TABLE person (id INTEGER, age INTEGER, name TEXT);",
+    }
+    specimens = (
+        Specimen(
+            ["INSERT INTO person (first, last) VALUES ('Ada', 'Byron')", "SELECT * FROM person"], _PERSON
+        ),
+        Specimen(
+            ["INSERT INTO person (first, last) VALUES ('Ada', 'Byron')", "SELECT p.* FROM person p"], _PERSON
+        ),
+        Specimen([("INSERT INTO person VALUES (?, ?, ?)", (1, "Ada", "Byron")), "COMMIT"], _PERSON),
+        Specimen([("INSERT INTO person VALUES (?, ?, ?)", (1, "Ada", 36)), "ROLLBACK"], _LATER),
+    )
+    near_misses = (
+        Specimen(
+            ["INSERT INTO person (first, last) VALUES ('Ada', 'Byron')", "SELECT first, last FROM person",
+             "COMMIT"],
+            _PERSON,
+        ),
+    )  # fmt: skip
+
+    def matches(self, evidence: Evidence) -> bool:
+        table = evidence.divergence.table
+        error = evidence.kind in ("error", "outcome")
+        for text in (bare(s.sql) for backend in BACKENDS for s in suspects(evidence, backend)):
+            names = {table} if table is not None else syntax.tables(text) | syntax.written_tables(text)
+            if not any(self._rearranged(evidence, name) for name in names):
+                continue
+            if re.search(r"\bINTO\s+[\w.\"`]+\s*(?:VALUES|SELECT)\b", text, re.I):
+                return error or self._same_values(evidence)
+            if re.search(r"(?:\bSELECT\s+(?:DISTINCT\s+)?|[.,]\s*)\*(?!\w)", text, re.I):
+                return not error and self._same_values(evidence)
+        return False
+
+    def _same_values(self, evidence: Evidence) -> bool:
+        """Return whether the rows that differ hold the same values in other places."""
+        difference = evidence.divergence.difference
+        if difference is None:
+            return False
+        sides = (
+            Counter(frozenset(Counter(map(loose_key, row)).items()) for row in rows)
+            for rows in (difference.only_sqlite, difference.only_postgres)
+        )
+        return next(sides) == next(sides)
+
+    def _rearranged(self, evidence: Evidence, name: str) -> bool:
+        found = [c.table(name) if (c := evidence.catalogs.get(b)) is not None else None for b in BACKENDS]
+        lists = [[column.name.lower() for column in table.columns] for table in found if table is not None]
+        return (
+            len(lists) == 2
+            and [column for column in lists[0] if column in lists[1]]
+            != [column for column in lists[1] if column in lists[0]]
+        )  # fmt: skip

@@ -11,7 +11,7 @@ from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS, Backend, Column, Failure, Table
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.ddl import ERROR, at, has
-from pytest_dualdb.rules.facts import OTHER, said, values_at
+from pytest_dualdb.rules.facts import OTHER, bare, said, values_at
 from pytest_dualdb.values import loose_key
 
 _VIOLATIONS = {
@@ -506,11 +506,30 @@ class DefaultOnOneSide(Rule):
                 "postgres": "CREATE TABLE task (id INTEGER, size INTEGER DEFAULT 2)",
             },
         ),
+        Specimen(
+            ["INSERT INTO task (id) VALUES (1)", "SELECT id FROM task WHERE open", "COMMIT"],
+            schema={
+                "sqlite": "CREATE TABLE task (id INTEGER, open BOOLEAN DEFAULT TRUE)",
+                "postgres": "CREATE TABLE task (id INTEGER, open BOOLEAN DEFAULT FALSE)",
+            },
+        ),
     )
     near_misses = (
         Specimen(
             ["INSERT INTO task (id) VALUES (1)", "SELECT state FROM task", "COMMIT"],
             schema="CREATE TABLE task (id INTEGER, state TEXT NOT NULL DEFAULT 'new')",
+        ),
+        Specimen(
+            [
+                "INSERT INTO task (id, state) VALUES (1, 'New')",
+                "SELECT open, id FROM task WHERE state LIKE 'n%' AND NOT open",
+                "COMMIT",
+            ],
+            schema={
+                "sqlite": "CREATE TABLE task (id INTEGER, state TEXT, open BOOLEAN DEFAULT 0)",
+                "postgres": "CREATE TABLE task (id INTEGER, state TEXT, open BOOLEAN DEFAULT FALSE)",
+            },
+            also=("like-case",),
         ),
     )
 
@@ -533,6 +552,29 @@ class DefaultOnOneSide(Rule):
                 for one, other in zip(*sides, strict=False)
             ):
                 return True
+        return evidence.kind == "rows" and any(self._decides(evidence, table) for table in tables)
+
+    def _decides(self, evidence: Evidence, table: str) -> bool:
+        """Return whether the statement chooses by a column that holds the one default here and the other there."""
+        deciding = re.split(r"\b(?:WHERE|HAVING)\b", bare(evidence.text), flags=re.I)[1:]
+        for name in set(re.findall(r"\w+", " ".join(deciding))):
+            columns = [evidence.column(name, backend, [table]) for backend in BACKENDS]
+            defaults = [_default(column) for column in columns]
+            if None in columns or defaults[0] == defaults[1]:
+                continue
+            held = []
+            for backend in BACKENDS:
+                state = evidence.contents(table, backend)
+                place = [c.lower() for c in (() if state is None else state.columns)]
+                held.append(
+                    [] if state is None or name.lower() not in place
+                    else [row[place.index(name.lower())] for row in state.rows]
+                )  # fmt: skip
+            if any(
+                _is_default(one, defaults[0]) and _is_default(other, defaults[1])
+                for one, other in zip(*held, strict=False)
+            ):
+                return True
         return False
 
     def _refused(self, evidence: Evidence, backend: Backend) -> bool:
@@ -549,16 +591,23 @@ class DefaultOnOneSide(Rule):
         return own.default is None and other.default is not None
 
 
+_TRUTH = {"true": "1", "false": "0"}
+
+
 def _default(column: Column | None) -> str | None:
-    """Return a column's default without quotes and casts; None for none and for a generated key."""
+    """Return a column's default without quotes and casts, true as 1; None for none and for a generated key."""
     if column is None or column.default is None or column.generated_key:
         return None
     plain = re.sub(r"::[\w ]+(\(\d+\))?$", "", column.default.strip().strip("()"))
-    return plain[1:-1] if plain.startswith("'") else plain
+    plain = plain[1:-1] if plain.startswith("'") else plain
+    return _TRUTH.get(plain.lower(), plain)
 
 
 def _is_default(value: Any, default: str | None) -> bool:
-    return value is None if default is None else str(value).lower() == default.lower()
+    if value is None or default is None:
+        return value is None and default is None
+    one, other = str(value).lower(), default.lower()
+    return _TRUTH.get(one, one) == _TRUTH.get(other, other)
 
 
 class DefaultExpression(Rule):

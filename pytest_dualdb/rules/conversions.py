@@ -154,7 +154,7 @@ class BitWidth(Rule):
     near_misses = (Specimen(["SELECT CAST(1 AS BIGINT) << n AS bit FROM flag ORDER BY id"], _FLAG),)
 
     def matches(self, evidence: Evidence) -> bool:
-        if not any(re.search(r"<<|>>", text) for text in texts(evidence)):
+        if not any(re.search(r"<<|(?<![-#])>>", text) for text in texts(evidence)):
             return False
         return numbers_apart(evidence, lambda _, a, b: a == int(a) and b == int(b)) or not pairs(evidence)
 

@@ -83,6 +83,8 @@ POSTGRES_ONLY: Mapping[str, str] = {
     "to_tsvector": "an FTS5 table on SQLite",
     "to_tsquery": "an FTS5 table on SQLite",
     "plainto_tsquery": "an FTS5 table on SQLite",
+    "phraseto_tsquery": "an FTS5 table on SQLite",
+    "websearch_to_tsquery": "an FTS5 table on SQLite",
     "similarity": "difflib in the application",
     "unaccent": "unicodedata in the application",
     "format": "format the value in the application (SQLite has format with other signs since 3.38)",
@@ -91,6 +93,7 @@ POSTGRES_ONLY: Mapping[str, str] = {
     "grouping": "one query for each level, joined by UNION ALL",
 }
 """What to write instead of a function that only PostgreSQL has."""
+_FULL_TEXT = ("to_tsvector", "to_tsquery", "plainto_tsquery", "phraseto_tsquery", "websearch_to_tsquery")
 
 _SEEDS = {
     "sqlite": "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Ada');",
@@ -173,8 +176,9 @@ class FunctionOnPostgres(Rule):
 
     What differs:
         SQLite fails (no such function: left). Frequent ones: concat, left, right, lpad, initcap, split_part,
-        string_agg, array_agg, bool_or, regexp_replace, md5, gen_random_uuid, generate_series. Some exist in
-        newer SQLite only (concat and string_agg since 3.44).
+        string_agg, array_agg, bool_or, regexp_replace, md5, gen_random_uuid, generate_series, to_tsvector
+        and the @@ that goes with it. Some exist in newer SQLite only (concat and string_agg since 3.44),
+        some with other numbers of arguments (coalesce with one).
 
     Why:
         SQLite is small by intention and expects the application to register what it needs
@@ -203,6 +207,8 @@ class FunctionOnPostgres(Rule):
         Specimen(["SELECT array_agg(name) FROM people"], _PEOPLE),
         Specimen(["SELECT id FROM people WHERE split_part(name, 'd', 1) = 'A'"], _PEOPLE),
         Specimen(["SELECT string_agg(name, ',' ORDER BY id) FROM people"], _PEOPLE),
+        Specimen(["SELECT id FROM people WHERE to_tsvector(name) @@ plainto_tsquery('ada')"], _PEOPLE),
+        Specimen(["SELECT coalesce(name) FROM people"], _PEOPLE),
     )
     near_misses = (
         Specimen(["SELECT substr(name, 1, 2), upper(name), length(name) FROM people ORDER BY id"], _PEOPLE),
@@ -218,6 +224,8 @@ class FunctionOnPostgres(Rule):
         if said(failure, r"wrong number of arguments to function"):
             return True
         text = bare(evidence.sql("sqlite"))
+        if near(failure) == "@":  # which SQLite's parser finds before the function
+            return calls(text, *_FULL_TEXT)
         if near(failure) == "(":  # LEFT and RIGHT are words of a join to its parser
             return re.search(r"\b(left|right|full)\s*\(", text, re.I) is not None
         return (
@@ -230,6 +238,8 @@ class FunctionOnPostgres(Rule):
         missing = missing_function(failure)
         if near(failure) == "(":
             return "substr(text, 1, n)"
+        if near(failure) == "@":
+            return POSTGRES_ONLY["to_tsvector"]
         if missing is not None:
             return POSTGRES_ONLY.get(
                 missing.name, "do it in the application, or register it on the SQLite connection"
@@ -392,7 +402,7 @@ class DialectBranch(Rule):
         Specimen(
             [{"sqlite": "SELECT name FROM people", "postgres": "select name  from people"}],
             _SEEDS,
-            also=("unexplained",),
+            also=("seed-rows",),
         ),
     )
 

@@ -14,6 +14,7 @@ from pytest_dualdb.rules.facts import (
     bare,
     calls,
     explained,
+    families,
     family,
     is_number,
     missing_function,
@@ -22,6 +23,7 @@ from pytest_dualdb.rules.facts import (
     pairs,
     said,
     sole_error,
+    stored_rows,
     suspects,
 )
 from pytest_dualdb.values import same_value
@@ -141,6 +143,8 @@ class JsonOperators(Rule):
         text = bare(evidence.sql("sqlite"))
         if near(failure) is None and not said(failure, "bindings supplied"):
             return False
+        if calls(text, "to_tsvector", r"\w*to_tsquery"):
+            return False  # there @@ is a full-text search
         if near(failure) == ">" and "->" in text:
             return True
         return re.search(self._OWN, text) is not None
@@ -203,13 +207,130 @@ class JsonPath(Rule):
         return False
 
 
-class JsonBoolean(Rule):
-    """A JSON true or false, or another scalar, that is taken out of a document.
+class JsonNumber(Rule):
+    """A number that is taken out of a JSON document.
 
     What differs:
-        SQLite gives SQL values: true is 1, false is 0, numbers are numbers. PostgreSQL's ->> gives text:
-        'true', 'false', '5'. Comparing with 'true' finds nothing on SQLite, comparing with 1 fails or finds
-        nothing on PostgreSQL.
+        SQLite's ->> and json_extract() give a number; PostgreSQL's ->> gives its text: '5'. Comparing it with
+        a number fails there (42883, operator does not exist: text > integer), with text finds nothing on
+        SQLite, and 12 sorts before 5.
+
+    Why:
+        PostgreSQL's ->> is defined to return text, whatever the value.
+
+    Instead:
+        Convert, which both do:
+
+            SELECT CAST(body ->> 'n' AS INTEGER) FROM docs WHERE CAST(body ->> 'n' AS INTEGER) > 4
+
+    References:
+        https://www.sqlite.org/json1.html#jptr
+        https://www.postgresql.org/docs/current/functions-json.html#FUNCTIONS-JSON-PROCESSING
+    """
+
+    name = "json-number"
+    title = "->> gives numbers as text on PostgreSQL"
+    instead = "CAST(body ->> 'n' AS INTEGER)"
+    kinds = frozenset({"rows", "state", "order", "rowcount", "error", "outcome"})
+    priority = 5
+    _NUMBERS: Mapping[str, str] = {
+        backend: schema + """ INSERT INTO docs VALUES (2, '{"a":false,"n":12}', '{}');"""
+        for backend, schema in _DOCS.items()
+    }
+    specimens = (
+        Specimen(["SELECT body ->> 'n' AS n FROM docs"], _DOCS),
+        Specimen([("SELECT id FROM docs WHERE body ->> 'n' = ?", (5,))], _DOCS),
+        Specimen(["SELECT id FROM docs WHERE body ->> 'n' > 4"], _DOCS),
+        Specimen(["SELECT id FROM docs WHERE body ->> 'n' = '5'"], _DOCS),
+        Specimen(["SELECT id, body ->> 'c' AS c FROM docs ORDER BY body ->> 'n'"], _NUMBERS),
+        Specimen(["SELECT max(body ->> 'n') AS most FROM docs"], _NUMBERS),
+        Specimen(["SELECT sum(body ->> 'n') FROM docs"], _NUMBERS),
+    )
+    near_misses = (
+        Specimen(["SELECT CAST(body ->> 'n' AS INTEGER) AS n FROM docs"], _DOCS),
+        Specimen(["SELECT id FROM docs ORDER BY CAST(body ->> 'n' AS INTEGER)"], _NUMBERS),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if not _reads_json(evidence) or not any("->>" in text for text in _texts(evidence)):
+            return False
+        if evidence.kind in ("error", "outcome"):
+            failure = sole_error(evidence, "postgres", "42883")
+            missing = missing_operator(failure)
+            if missing is not None:
+                return (
+                    bool({missing.left, missing.right} <= {"text", *_NUMBER_TYPES})
+                    and missing.left != missing.right
+                )
+            function = missing_function(failure)
+            return (
+                function is not None
+                and function.arguments[:1] == ("text",)
+                and function.name in ("sum", "avg")
+            )
+        if evidence.kind == "rows" and pairs(evidence):
+            return explained(evidence, lambda p: _number_and_text(p.sqlite, p.postgres))
+        if not any(map(self._asked, _texts(evidence))):
+            return False
+        members = {
+            (found[0].lower(), found[1])
+            for text in _texts(evidence)
+            for found in re.findall(r"(\w+)\"?\s*(?:->\s*'\w+'\s*)*->>\s*'(\w+)'", text)
+        }
+        return any(
+            _holds_number(row.get(column), key)
+            for text in _texts(evidence)
+            for row in stored_rows(evidence, text)
+            for column, key in members
+        )
+
+    def _asked(self, text: str) -> bool:
+        """Return whether a member is compared or sorted as it is."""
+        compared = r"(=|<>|!=|<|>|IN\b|BETWEEN\b)"
+        member = r"->>\s*('[^']*'|\?|%s|\d+)\s*\)?\s*"
+        return (
+            re.search(member + compared, text, re.I) is not None
+            or re.search(r"ORDER\s+BY\b[^()]*" + member + r"(ASC|DESC|,|NULLS|LIMIT|;|$)", text, re.I | re.S)
+            is not None
+        )
+
+
+_NUMBER_TYPES = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
+
+
+def _number_and_text(left: Any, right: Any) -> bool:
+    """Return whether the one is a number and the other a text of a number of JSON."""
+    if not isinstance(right, str) or not is_number(left):
+        return False
+    try:
+        return is_number(json.loads(right))
+    except ValueError:
+        return False
+
+
+def _holds_number(document: Any, key: str) -> bool:
+    """Return whether a JSON text or the decoded value has a number under that key, at whatever depth."""
+    try:
+        waiting = [json.loads(document) if isinstance(document, str) else document]
+    except ValueError:
+        return False
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            if is_number(value.get(key)):
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
+
+
+class JsonBoolean(Rule):
+    """A JSON true or false that is taken out of a document.
+
+    What differs:
+        SQLite gives SQL values: true is 1, false is 0. PostgreSQL's ->> gives text: 'true', 'false'.
+        Comparing with 'true' finds nothing on SQLite, comparing with 1 fails or finds nothing on PostgreSQL.
 
     Why:
         SQLite has no boolean to give; PostgreSQL's ->> is defined to return text.
@@ -232,8 +353,6 @@ class JsonBoolean(Rule):
     specimens = (
         Specimen(["SELECT body ->> 'a' AS a FROM docs"], _DOCS),
         Specimen(["SELECT id FROM docs WHERE body ->> 'a' = 'true'"], _DOCS),
-        Specimen([("SELECT id FROM docs WHERE body ->> 'n' = ?", (5,))], _DOCS),
-        Specimen(["SELECT body ->> 'n' AS n FROM docs"], _DOCS),
         Specimen(
             [{"sqlite": "SELECT id FROM docs WHERE json_extract(body, '$.a') = 'true'",
               "postgres": "SELECT id FROM docs WHERE body ->> 'a' = 'true'"}], _DOCS,
@@ -398,6 +517,8 @@ class JsonDecoded(Rule):
             if any(isinstance(p.postgres, decoded) and isinstance(p.sqlite, str) for p in differing):
                 return True
             return re.search(r": str / (dict|list)", evidence.divergence.message) is not None
+        if not _reads_json(evidence) and not any("json" in families(evidence, p.column) for p in differing):
+            return False
         return explained(evidence, lambda p: self._text_of(p.sqlite, p.postgres))
 
     def _text_of(self, left: Any, right: Any) -> bool:

@@ -13,7 +13,7 @@ from pytest_dualdb.recording import BACKENDS, Backend, Column, Statement
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.constraints import violated_columns, violated_table, violation
 from pytest_dualdb.rules.ddl import ERROR, at, has
-from pytest_dualdb.rules.facts import bare, explained, said, suspects
+from pytest_dualdb.rules.facts import bare, explained, said, suspects, values_at
 from pytest_dualdb.state import are_other_rows, rows_by_key
 from pytest_dualdb.values import same_value
 

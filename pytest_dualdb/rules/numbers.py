@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_dualdb import syntax
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
 from pytest_dualdb.rules.facts import (
     bare,
@@ -22,6 +23,7 @@ from pytest_dualdb.rules.facts import (
     renderings,
     said,
     sole_error,
+    stored_rows,
     texts,
 )
 
@@ -132,9 +134,25 @@ class NumericScale(Rule):
         if said(sole_error(evidence, "postgres", "22003"), "numeric field overflow"):
             return True
         summed = 1000 if any(calls(text, "sum", "total", "avg") for text in texts(evidence)) else 1
+        if summed > 1 and not self._holds_finer(evidence):
+            return False
         return numbers_apart(
             evidence, lambda column, a, b: abs(a - b) < summed * self._half_unit(evidence, column)
         )
+
+    def _holds_finer(self, evidence: Evidence) -> bool:
+        """Return whether a column may hold a number with more digits than its type on PostgreSQL has."""
+        tables = sorted(syntax.tables(evidence.text))
+        known = False
+        for row in stored_rows(evidence, evidence.text):
+            for name, value in row.items():
+                column = evidence.column(name, "postgres", tables)
+                scale = None if column is None else self._scale(column.type)
+                if scale is not None and is_number(value):
+                    known = True
+                    if isinstance(value, float) and abs(value - round(value, scale)) > 1e-9:
+                        return True
+        return not known
 
     def _half_unit(self, evidence: Evidence, column: str) -> float:
         """Return by how much rounding to the column's declared scale can change a number."""

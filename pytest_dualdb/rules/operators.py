@@ -433,6 +433,8 @@ class OperatorSpelling(Rule):
         if token is None:
             return False
         text = bare(evidence.sql("sqlite"))
+        if token == "@" and "@@" in text:
+            return False  # full-text search
         return (token == ":" and "::" in text) or token in ("^", "@", "/", "|/", "||/", "#")
 
 

@@ -91,15 +91,15 @@ class NullOrdering(Rule):
         Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _TASKS),
         Specimen(["SELECT id FROM tasks WHERE due IS NOT NULL ORDER BY due DESC"], _TASKS),
         Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _TASKS),
-        Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _OTHER_TASKS, ("unexplained",)),
-        Specimen(["SELECT id FROM tasks ORDER BY due DESC NULLS FIRST, id"], _OTHER_TASKS, ("unexplained",)),
-        Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _OTHER_TASKS, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY due NULLS LAST, id"], _OTHER_TASKS, ("seed-rows",)),
+        Specimen(["SELECT id FROM tasks ORDER BY due DESC NULLS FIRST, id"], _OTHER_TASKS, ("seed-rows",)),
+        Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _OTHER_TASKS, ("seed-rows",)),
+        Specimen(["SELECT weight IS NULL AS n, id FROM tasks ORDER BY n, 2"], _OTHER_TASKS, ("seed-rows",)),
         Specimen(["SELECT id FROM tasks ORDER BY extra, id DESC LIMIT 1"], _NEVER_KNOWN, ("unexplained",)),
-        Specimen(["SELECT weight IS NULL AS n, id FROM tasks ORDER BY n, 2"], _OTHER_TASKS, ("unexplained",)),
         Specimen(
             ["SELECT o.id FROM tasks t LEFT JOIN tasks o ON o.id = t.id ORDER BY t.id"],
             _OTHER_TASKS,
-            ("unexplained",),
+            ("seed-rows",),
         ),
     )
 
@@ -293,13 +293,13 @@ class OrderTies(Rule):
             ],
             _TIES,
         ),
-        Specimen(["SELECT id FROM tasks ORDER BY weight"], _OTHER_TIES, ("unexplained",)),
-        Specimen(["SELECT id FROM tasks ORDER BY id DESC LIMIT 1"], _OTHER_TIES, ("unexplained",)),
-        Specimen(["SELECT id FROM tasks ORDER BY weight + id DESC LIMIT 1"], _OTHER_TIES, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY weight"], _OTHER_TIES, ("seed-rows",)),
+        Specimen(["SELECT id FROM tasks ORDER BY id DESC LIMIT 1"], _OTHER_TIES, ("seed-rows",)),
+        Specimen(["SELECT id FROM tasks ORDER BY weight + id DESC LIMIT 1"], _OTHER_TIES, ("seed-rows",)),
         Specimen(
             [lambda db: db.fetchone("SELECT id FROM tasks ORDER BY title DESC")],
             _OTHER_TIES,
-            ("unexplained",),
+            ("seed-rows",),
         ),
     )
 
@@ -344,8 +344,8 @@ class UnorderedRows(Rule):
     """A query without ORDER BY.
 
     What differs:
-        The same rows come in another order; with LIMIT or fetchone() other rows come, and the first of a
-        group is another one.
+        The same rows come in another order; with LIMIT or fetchone() other rows come, the first of a group is
+        another one, and row_number() OVER () numbers them otherwise.
 
     Why:
         Without ORDER BY the order is whatever the plan and the storage give: SQLite often reads by rowid or
@@ -375,6 +375,14 @@ class UnorderedRows(Rule):
         Specimen(["SELECT DISTINCT id % 3 AS n FROM tasks"], _TASKS),
         Specimen(
             [
+                "UPDATE tasks SET weight = 7 WHERE id = 1",
+                "SELECT id, row_number() OVER () AS n FROM tasks ORDER BY title",
+                "COMMIT",
+            ],
+            _TASKS,
+        ),
+        Specimen(
+            [
                 "UPDATE tasks SET title = 'z' WHERE id = 1",
                 "SELECT s.title FROM (SELECT title FROM tasks LIMIT 1) AS s ORDER BY s.title",
                 lambda db: db.fetchone("SELECT title FROM tasks"),
@@ -395,6 +403,8 @@ class UnorderedRows(Rule):
         if sqlite is None or postgres is None:
             return False
         shape = syntax.shape(postgres.sql, "postgres", postgres.columns or ())
+        if evidence.kind == "rows" and self._window(evidence):
+            return True
         if shape.ordered:
             return self._inner(evidence) and evidence.kind == "rows"
         if evidence.kind == "order":
@@ -447,6 +457,22 @@ class UnorderedRows(Rule):
             if any(tuple(map(loose_key, row)) not in held for row in rows):
                 return False
         return True
+
+    def _window(self, evidence: Evidence) -> bool:
+        """Return whether what differs is what window functions say of rows that they do not sort."""
+        from sqlglot import expressions as exp
+
+        difference = evidence.divergence.difference
+        placed = (exp.RowNumber, exp.FirstValue, exp.LastValue, exp.NthValue, exp.Lag, exp.Lead, exp.Ntile)
+        names = {
+            selected.alias_or_name.lower()
+            for tree in evidence.trees("postgres")
+            for selected in getattr(tree, "selects", ())
+            for window in selected.find_all(exp.Window)
+            if window.args.get("order") is None and isinstance(window.this, placed)
+        }
+        differing = set() if difference is None else {name.lower() for name in difference.differing}
+        return bool(differing) and differing <= names
 
     def _inner(self, evidence: Evidence) -> bool:
         """Return whether a subquery cuts its rows without an order."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_dualdb import syntax
-from pytest_dualdb.recording import BACKENDS
+from pytest_dualdb.recording import BACKENDS, Backend, Statement
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen, params_of
 from pytest_dualdb.rules.facts import (
     Pair,
@@ -38,12 +38,14 @@ _NAMES = _PEOPLE + " INSERT INTO people VALUES (1, 'Ada'), (2, 'alan'), (3, 'Gra
 # ------------------------------------------------------------------------------------- collation and case
 
 
-def _sort_terms(evidence: Evidence) -> list[Any]:
+def _sort_terms(evidence: Evidence, inner: bool = False) -> list[Any]:
+    """Return what a statement sorts by; with ``inner`` only in windows, aggregates and subqueries."""
     from sqlglot import expressions as exp
 
     return [
         term.this if isinstance(term, exp.Ordered) else term
         for order in evidence.find(exp.Order)
+        if not inner or (order.parent is not None and order.parent.parent is not None)
         for term in order.expressions
     ]
 
@@ -138,7 +140,8 @@ class CollationOrder(Rule):
         shown = {index for key in shape.keys if (index := key.column) is not None}
         if shown and evidence.kind == "order" and not shape.limited:
             return False
-        for term in _sort_terms(evidence):
+        whole = evidence.kind == "rows" and not shape.limited and not self._begun(evidence)
+        for term in _sort_terms(evidence, inner=whole):
             column = term.this if isinstance(term, exp.Collate) else term
             if not isinstance(column, exp.Column):
                 continue
@@ -146,6 +149,11 @@ class CollationOrder(Rule):
             if len(texts) > 1 and self._case(texts):
                 return True
         return False
+
+    def _begun(self, evidence: Evidence) -> bool:
+        """Return whether the application took the first rows of a result only."""
+        halves = evidence.sqlite, evidence.postgres
+        return any(s is not None and s.fetched in ("one", "some") for s in halves)
 
     def _compares(self, evidence: Evidence) -> bool:
         """Return whether texts are compared by size, or by min and max, that the two sortings part."""
@@ -684,19 +692,30 @@ class NumberAsText(Rule):
         Specimen(["SELECT CAST(active AS TEXT) FROM rates"], _SCHEMA),
         Specimen(["SELECT 'is' || active FROM rates"], _SCHEMA),
         Specimen([("INSERT INTO people VALUES (?, ?)", (1, True)), "COMMIT"], _PEOPLE),
+        Specimen([("INSERT INTO people VALUES (?, ?)", (1, True)), "SELECT name FROM people"], _PEOPLE),
+        Specimen([("INSERT INTO people VALUES (?, ?)", (1, 1e20)), "SELECT name FROM people"], _PEOPLE),
     )
-    near_misses = (Specimen(["SELECT 'x' || id, CAST(id AS TEXT) FROM rates"], _SCHEMA),)
+    near_misses = (
+        Specimen(["SELECT 'x' || id, CAST(id AS TEXT) FROM rates"], _SCHEMA),
+        Specimen([("INSERT INTO people VALUES (?, ?)", (1, 2.5)), "SELECT name FROM people"], _PEOPLE),
+    )
 
     def matches(self, evidence: Evidence) -> bool:
-        statements = [s for b in BACKENDS for s in suspects(evidence, b)]
+        statements = [s for b in BACKENDS for s in (*suspects(evidence, b), *_writers(evidence, b))]
         texts = [s.sql for s in statements]
-        booleans = any(isinstance(value, bool) for s in statements for value in params_of(s))
-        if not booleans and not any(
+        numbers = any(isinstance(value, bool | float) for s in statements for value in params_of(s))
+        if not numbers and not any(
             re.search(r"\|\||::\s*(text|varchar)|\bCAST\s*\(.*\bAS\s+(TEXT|VARCHAR)", t, re.I | re.S)
             for t in texts
         ):
             return False
         return explained(evidence, lambda p: _same_reading(p.sqlite, p.postgres))
+
+
+def _writers(evidence: Evidence, backend: Backend) -> list[Statement]:
+    """Return the earlier statements of the half that wrote what this one reads."""
+    read = syntax.tables(evidence.sql(backend))
+    return [s for s in evidence.before(backend) if read & syntax.written_tables(s.sql)]
 
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.I)
@@ -715,14 +734,15 @@ def _same_reading(left: Any, right: Any) -> bool:
 
 
 class StandardTextSyntax(Rule):
-    """substring(x FROM n), position(a IN b), trim(BOTH ...), overlay() or E'...' sent to SQLite.
+    """substring(x FROM n), position(a IN b), trim(BOTH ...), overlay(), E'...' or $$...$$ sent to SQLite.
 
     What differs:
         SQLite knows these only as plain functions with commas, or not at all, and fails with a syntax error
-        (or takes IN for a table: no such table; or E for a column: no such column).
+        (or takes IN for a table: no such table; or E for a column: no such column; $name$ for a parameter).
 
     Why:
-        The standard gives these functions keywords of their own, which SQLite's parser leaves out.
+        The standard gives these functions keywords of their own, which SQLite's parser leaves out. E'' and $$ are
+        PostgreSQL's own quotes.
 
     Instead:
         The forms with commas, which both know:
@@ -743,6 +763,7 @@ class StandardTextSyntax(Rule):
         Specimen(["SELECT position('a' IN name) FROM people"], _NAMES),
         Specimen(["SELECT trim(BOTH 'A' FROM name) FROM people"], _NAMES),
         Specimen([r"SELECT id FROM people WHERE name <> E'\n'"], _NAMES),
+        Specimen(["SELECT id FROM people WHERE name = $$Ada$$"], _NAMES),
     )
     near_misses = (Specimen(["SELECT substr(name, 1, 2), trim(name, 'A') FROM people ORDER BY id"], _NAMES),)
 
@@ -752,6 +773,10 @@ class StandardTextSyntax(Rule):
             return False
         text = bare(evidence.sql("sqlite"))
         if said(failure, r"no such column: E$|near \"''?\"?") and re.search(r"\bE''", text):
+            return True
+        if said(failure, r"bindings? |unrecognized token: \"\$") and re.search(
+            r"\$(\w*)\$.*\$\1\$", text, re.S
+        ):
             return True
         if said(failure, "no such table") and re.search(r"\bposition\s*\([^()]*\bIN\b", text, re.I):
             return True

@@ -320,6 +320,10 @@ class InvalidDate(Rule):
         Specimen([("UPDATE visits SET at = ?", (True,))], _VISITS),
         Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("May 3, 2024",)), "COMMIT"], _VISITS),
         Specimen([("SELECT id FROM visits WHERE day >= ? ORDER BY id", ("2024-5-1",))], _VISITS),
+        Specimen(
+            ["SELECT id FROM visits WHERE day = (SELECT max(day) FROM visits)"],
+            _VISITS + " INSERT INTO visits VALUES (8, NULL, '2031-10-01'), (9, NULL, '2031-9-30');",
+        ),
     )
     near_misses = (
         Specimen(
@@ -354,17 +358,20 @@ class InvalidDate(Rule):
         return explained(evidence, self._unread) or self._asked(evidence)
 
     def _asked(self, evidence: Evidence) -> bool:
-        """Return whether times are compared with a date that only PostgreSQL can read, such as 2024-5-1."""
+        """Return whether times are compared with a date that only PostgreSQL can read, or hold one: 2024-5-1."""
         if evidence.kind not in ("rows", "rowcount"):
             return False
+        tables = sorted(syntax.tables(evidence.text))
+        columns = [
+            evidence.column(name, "postgres", tables) for name in re.findall(r"\w+", bare(evidence.text))
+        ]
+        times = {c.name.lower() for c in columns if c is not None and family(c.type) == "time"}
         values = [value for s in suspects(evidence, "sqlite") for value in params_of(s)]
         values += re.findall(r"'([^']*)'", evidence.text)
+        rows = stored_rows(evidence, evidence.sql("sqlite") or evidence.text)
+        values += [row.get(name) for row in rows for name in times]
         dates = [v for v in values if isinstance(v, str) and re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", v)]
-        if not any(instant(date) is None for date in dates):
-            return False
-        names = set(re.findall(r"\w+", bare(evidence.text)))
-        columns = [evidence.column(name, "postgres", sorted(syntax.tables(evidence.text))) for name in names]
-        return any(column is not None and family(column.type) == "time" for column in columns)
+        return bool(times) and any(instant(date) is None for date in dates)
 
     def _unread(self, pair: Pair) -> bool:
         """Return whether PostgreSQL read a time where SQLite kept something that is none."""

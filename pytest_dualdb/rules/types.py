@@ -259,3 +259,94 @@ class MixedTypes(Rule):
         if said(failure, "default expression|bytea"):
             return False
         return said(failure, r"cannot be matched|but expression is of type|but [\w ]+ is of type") is not None
+
+
+_NUMERIC = frozenset({"integer", "decimal", "float"})
+
+
+class ColumnType(Rule):
+    """A column that holds text in one schema and numbers or booleans in the other.
+
+    What differs:
+        The values: '01067' stays text on one side and is 1067 on the other. Sorting and comparing: as text
+        '9' comes after '100'.
+
+    Why:
+        The two schemas differ: TEXT here, INTEGER there.
+
+    Instead:
+        The same kind of type in both schemas:
+
+            CREATE TABLE places (id INTEGER PRIMARY KEY, zip TEXT)
+
+    References:
+        https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+        https://www.postgresql.org/docs/current/datatype.html
+    """
+
+    name = "column-type"
+    title = "the schemas give a column another kind of type"
+    instead = "the same kind of type in both schemas"
+    kinds = VALUE_KINDS | {"rowcount", "error", "outcome"}
+    notes = frozenset({"generated-keys"})
+    priority = -4
+    _PLACES: Mapping[str, str] = {
+        "sqlite": "CREATE TABLE places (id INTEGER PRIMARY KEY, zip TEXT);"
+        " INSERT INTO places VALUES (1, '9'), (2, '100');",
+        "postgres": "CREATE TABLE places (id INTEGER PRIMARY KEY, zip INTEGER);"
+        " INSERT INTO places VALUES (1, '9'), (2, '100');",
+    }
+    specimens = (
+        Specimen([("INSERT INTO places VALUES (?, ?)", (3, "01067")), "COMMIT"], _PLACES),
+        Specimen(["SELECT zip FROM places ORDER BY id"], _PLACES),
+        Specimen(["SELECT id FROM places ORDER BY zip"], _PLACES),
+        Specimen(["SELECT id FROM places WHERE zip = (SELECT max(zip) FROM places)"], _PLACES),
+    )
+    near_misses = (
+        Specimen(
+            [
+                ("INSERT INTO places VALUES (?, ?)", (3, "01067")),
+                "SELECT zip FROM places ORDER BY zip",
+                "COMMIT",
+            ],
+            "CREATE TABLE places (id INTEGER PRIMARY KEY, zip TEXT);",
+        ),
+    )
+
+    def matches(self, evidence: Evidence) -> bool:
+        if evidence.kind in ("error", "outcome"):
+            failure = sole_error(evidence, "postgres", "22P02", "42804", "42883", "22003")
+            return failure is not None and any(
+                re.search(rf"\b{re.escape(name)}\b", evidence.text, re.I) for name in self._apart(evidence)
+            )
+        apart = self._apart(evidence)
+        if not apart:
+            return False
+        if evidence.kind != "order" and explained(
+            evidence, lambda pair: isinstance(pair.sqlite, str) != isinstance(pair.postgres, str)
+        ):
+            return evidence.kind != "state" or bool(apart & {pair.column.lower() for pair in pairs(evidence)})
+        words = set(re.findall(r"\w+", bare(evidence.text).lower()))
+        return evidence.kind != "state" and bool(apart & words)
+
+    def _apart(self, evidence: Evidence) -> set[str]:
+        """Return the columns of the tables at hand that hold text on one side only, in lower case."""
+        table = evidence.divergence.table
+        text = evidence.text
+        names = {table} if table is not None else syntax.tables(text) | syntax.written_tables(text)
+        catalogs = [evidence.catalogs.get(backend) for backend in BACKENDS]
+        found = set()
+        for name in names:
+            sides = [catalog.table(name) if catalog is not None else None for catalog in catalogs]
+            if sides[0] is None or sides[1] is None:
+                continue
+            for left in sides[0].columns:
+                right = sides[1].column(left.name)
+                if right is not None and self._other_kind(left.type, right.type):
+                    found.add(left.name.lower())
+        return found
+
+    def _other_kind(self, sqlite: str, postgres: str) -> bool:
+        if affinity(sqlite) == "text":
+            return family(postgres) in _NUMERIC | {"boolean"}
+        return affinity(sqlite) in ("integer", "real") and family(postgres) in ("text", "char")

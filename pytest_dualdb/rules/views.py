@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pytest_dualdb import syntax
 from pytest_dualdb.recording import BACKENDS
 from pytest_dualdb.rules.base import Evidence, Rule, Specimen
-from pytest_dualdb.rules.facts import said, sole_error
+from pytest_dualdb.rules.facts import bare, said, sole_error
 
 _NOTES = (
     "CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT); INSERT INTO note VALUES (1, 'a'), (2, 'b');"
@@ -97,6 +97,71 @@ class ViewColumns(Rule):
             return any(said(sole_error(evidence, b), "column") is not None for b in BACKENDS)
         left, right = (evidence.statement(backend) for backend in BACKENDS)
         return left is not None and right is not None and left.columns != right.columns
+
+
+class ViewText(Rule):
+    """Rows from a view that differ.
+
+    What differs:
+        A view gives other rows on one side, though the statement only reads it.
+
+    Why:
+        The two schemas define the view in different words, or its text holds an expression that the
+        databases read differently; a report shows the statement, not the view's text.
+
+    Instead:
+        Compare the two definitions (`dualdb schema`), and run the view's own query in a test, so that its
+        expressions are seen:
+
+            SELECT id, body FROM note WHERE body <> 'b'
+
+    References:
+        https://www.sqlite.org/lang_createview.html
+        https://www.postgresql.org/docs/current/sql-createview.html
+    """
+
+    name = "view-text"
+    title = "a view gives other rows"
+    instead = "compare the view's two definitions, and test its own query"
+    kinds = frozenset({"rows", "order"})
+    priority = -15
+    _OPEN: Mapping[str, str] = {
+        backend: "CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT); INSERT INTO note VALUES (1, 'a'), (2, 'b');"
+        f" CREATE VIEW open_note AS SELECT id FROM note WHERE {condition};"
+        for backend, condition in (("sqlite", "body <> 'b'"), ("postgres", "body <> 'a'"))
+    }
+    specimens = (
+        Specimen(["SELECT id FROM open_note"], _OPEN),
+        Specimen(["SELECT count(*) AS n, max(id) AS last FROM open_note"], _OPEN),
+    )
+    near_misses = (
+        Specimen(["SELECT id FROM note ORDER BY id"], _OPEN),
+        Specimen(
+            [{"sqlite": "WITH n AS (SELECT 1 AS x) SELECT x FROM n",
+              "postgres": "WITH n AS (SELECT 2 AS x) SELECT x FROM n"}], _OPEN,
+            ("dialect-branch",),
+        ),
+    )  # fmt: skip
+
+    def matches(self, evidence: Evidence) -> bool:
+        statements = [evidence.sql(backend) for backend in BACKENDS]
+        if not all(statements) or syntax.tables(statements[0]) != syntax.tables(statements[1]):
+            return False
+        catalogs = [evidence.catalogs.get(backend) for backend in BACKENDS]
+        if not all(catalog is not None and catalog.tables for catalog in catalogs):
+            return False
+        text = bare(statements[0])
+        common = r"(\w+)\W*(?:\([^()]*\)\s*)?\bAS\s+(?:NOT\s+|MATERIALIZED\s+)*\("
+        made = {name.lower() for name in re.findall(common, text, re.I)}
+        for backend in BACKENDS:
+            for statement in evidence.recordings[backend].statements:
+                made |= syntax.defined_tables(statement.sql)
+        return any(
+            all(catalog is not None and catalog.table(name) is None for catalog in catalogs)
+            and not name.startswith(("sqlite_", "pg_"))
+            and re.search(rf"(?<![\w.]){re.escape(name)}\b\"?(?!\s*[.(])", text, re.I)
+            for name in syntax.tables(statements[0]) - made
+        )
 
 
 def _altered(evidence: Evidence) -> Iterator[bool]:
