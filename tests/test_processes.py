@@ -38,6 +38,9 @@ def test_what_other_processes_write_is_compared_and_theirs_is_no_end_of_ours(
         "test_a_program_writes_something_else": {"item"},
         "test_a_program_writes_where_the_test_does_not": {"other"},
     }
+    # no rule can know why another program writes something else
+    rules = {d["rule"] for test in run.report["tests"] for d in test["divergences"]}
+    assert rules == {"unexplained"}
     # what a test forked and left holds our pipes: the run ends all the same
     seconds = [float(path.read_text()) for path in run.folder.glob("seconds-*")]
     assert seconds and max(seconds) < 15

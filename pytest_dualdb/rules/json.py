@@ -192,7 +192,7 @@ class JsonPath(Rule):
                 }
             ],
             _DOCS,
-            ("json-boolean",),
+            ("json-number",),
         ),
     )
 

@@ -95,7 +95,7 @@ class NullOrdering(Rule):
         Specimen(["SELECT id FROM tasks ORDER BY due DESC NULLS FIRST, id"], _OTHER_TASKS, ("seed-rows",)),
         Specimen(["SELECT id FROM tasks ORDER BY coalesce(weight, 0), id"], _OTHER_TASKS, ("seed-rows",)),
         Specimen(["SELECT weight IS NULL AS n, id FROM tasks ORDER BY n, 2"], _OTHER_TASKS, ("seed-rows",)),
-        Specimen(["SELECT id FROM tasks ORDER BY extra, id DESC LIMIT 1"], _NEVER_KNOWN, ("unexplained",)),
+        Specimen(["SELECT id FROM tasks ORDER BY extra, id DESC LIMIT 1"], _NEVER_KNOWN, ("seed-rows",)),
         Specimen(
             ["SELECT o.id FROM tasks t LEFT JOIN tasks o ON o.id = t.id ORDER BY t.id"],
             _OTHER_TASKS,
