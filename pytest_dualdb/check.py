@@ -53,7 +53,7 @@ def postgres_database(server: Server) -> Iterator[str]:
     """Make an empty database, give its connection string, and drop it; no other database is written to."""
     import psycopg2
 
-    from pytest_dualdb.backends.postgres import claim
+    from pytest_dualdb.backends.ownership import claim
 
     name = f"dualdb_{secrets.token_hex(4)}_check"
     with contextlib.closing(

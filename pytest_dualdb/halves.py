@@ -243,7 +243,7 @@ class Halves:
             self._worker.set_environment(self._before)
             self._worker = None
         if archive:
-            from pytest_dualdb.backends.postgres import drop_run
+            from pytest_dualdb.backends.ownership import drop_run
 
             drop_run(self.server.get(), self.run)
         self.server.stop(archive)

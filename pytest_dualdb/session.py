@@ -219,7 +219,9 @@ def _half(recording: Recording) -> Half:
     )  # fmt: skip
 
 
-_NOTHING = "no statement reached either database"
+_NOTHING = (
+    "no statement reached either database: none was sent, or through a mock or a driver that is not recorded"
+)
 
 
 def _not_comparable(sqlite: Recording, postgres: Recording) -> str:

@@ -39,4 +39,5 @@ def test_each_is_named_at_its_line(projects: Projects, workers: tuple[str, ...])
 
 def test_without_a_reason_in_the_driver_it_is_not_comparable(projects: Projects) -> None:
     result = projects.run("api", "--db=both").test("test_a_failure_of_its_own")
-    assert (result["verdict"], result["reason"]) == ("not-comparable", "no statement reached either database")
+    assert result["verdict"] == "not-comparable"
+    assert result["reason"].startswith("no statement reached either database: ")

@@ -67,7 +67,9 @@ def test_a_mocked_driver_says_nothing(projects: Projects, workers: tuple[str, ..
     done = run(projects, "test_mocked.py", *workers)
     assert done.status == 0, done.text
     assert verdicts(done) == {"test_mocked": "not-comparable", "test_drivers_are_back": "agree"}
-    assert done.test("test_mocked")["reason"] == "no statement reached either database"
+    assert done.test("test_mocked")["reason"].startswith(
+        "no statement reached either database: none was sent, or through a mock"
+    )
 
 
 @pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal", "each"])

@@ -36,7 +36,16 @@ from pytest_dualdb.backends import (
     restore,
     table_state,
 )
-from pytest_dualdb.backends.reading import TABLES, Reader, Through, plain_name, read_catalog, stream
+from pytest_dualdb.backends.ownership import KEPT, claim, remove_kept, remove_leftovers, run_of
+from pytest_dualdb.backends.reading import (
+    TABLES,
+    Reader,
+    Through,
+    plain_name,
+    read_catalog,
+    read_settings,
+    stream,
+)
 from pytest_dualdb.recorder import optional
 from pytest_dualdb.recorder import psycopg2 as recorded
 from pytest_dualdb.recording import (
@@ -302,7 +311,7 @@ class PostgresBackend:
             "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
             f" WHERE datname = {ext.adapt(self.own).getquoted().decode()} AND backend_type = 'client backend'"
         )
-        database = self._rename(name if self.server.owned else f"{KEPT}{_run_of(self.own)}_{name}")
+        database = self._rename(name if self.server.owned else f"{KEPT}{run_of(self.own)}_{name}")
         self._clone()
         if self.server.owned:
             return Kept(str(folder / ARCHIVE), database)
@@ -816,12 +825,9 @@ class PostgresBackend:
 
 ARCHIVE = "postgres.cluster"
 """The file for the databases that are kept of a server that was started for the run."""
-KEPT = "dualdb_kept_"
-"""How the names of databases begin that are kept on a server that was given."""
 _ROLE = re.compile(r'\bcreate\s+(?:role|user(?!\s+mapping)|group)\s+("[^"]+"|\w+)', re.I)
 _SERVER = "postgres.url"
 """The file that says on which given server a run kept databases, without the password."""
-_LOCK = 0x6475616C
 
 
 def _each(first: Callable[[Any], None] | None, second: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -834,88 +840,6 @@ def _each(first: Callable[[Any], None] | None, second: Callable[[Any], None]) ->
         second(connection)
 
     return both
-
-
-_OURS = re.compile(r"dualdb_([0-9a-f]{8})_\w+")
-
-
-def drop_run(server: Server, run: str) -> None:
-    """Drop the databases of a run on a server of ours, so that those are left that were set aside."""
-    with contextlib.closing(recorded.native_connect(server.dsn(server.maintenance))) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (f"dualdb_{run}_",)
-            )
-            for (database,) in cursor.fetchall():
-                cursor.execute(f"DROP DATABASE {quoted(database)} WITH (FORCE)")
-
-
-def remove_kept(cursor: Any, run: str) -> bool:
-    """Drop what a run kept on a given server for its user; False if somebody is still looking at it."""
-    cursor.execute(
-        "SELECT datname FROM pg_database WHERE datdba = current_user::regrole AND starts_with(datname, %s)",
-        (f"{KEPT}{run}_",),
-    )
-    try:
-        for (database,) in cursor.fetchall():
-            cursor.execute(f"DROP DATABASE IF EXISTS {quoted(database)}")
-    except psycopg2.Error:
-        return False
-    return True
-
-
-def claim(cursor: Any, database: str) -> None:
-    """Mark a run's databases on a given server as in use, for as long as the cursor's session lives."""
-    cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_LOCK, _lock_key(database)))
-
-
-def remove_leftovers(cursor: Any) -> None:
-    """Drop the databases of runs that are dead: made by this role, used by nobody, claimed by nobody."""
-    cursor.execute(
-        "SELECT datname FROM pg_database d WHERE datname ~ '^dualdb_[0-9a-f]{8}_' AND datdba = current_user::regrole"
-        " AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
-    )
-    for (database,) in cursor.fetchall():
-        if not _OURS.fullmatch(database):
-            continue
-        key = (_LOCK, _lock_key(database))
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-        if cursor.fetchone()[0]:
-            # another run that cleans up may be faster, or a user may look at it
-            with contextlib.suppress(psycopg2.Error):
-                cursor.execute(f"DROP DATABASE IF EXISTS {quoted(database)}")
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
-
-
-def read_settings(cursor: Any) -> list[str]:
-    """Return the statements that give a copy of the cursor's database the settings that CREATE DATABASE leaves out."""
-    cursor.execute(
-        "SELECT format('ALTER %s DATABASE %I SET %s TO ',"
-        "   CASE WHEN setrole = 0 THEN '' ELSE format('ROLE %s IN', setrole::regrole) END, current_database(), name),"
-        "  name, value FROM pg_db_role_setting, unnest(setconfig) AS c(text),"
-        "  LATERAL (SELECT split_part(text, '=', 1), substr(text, strpos(text, '=') + 1)) AS p(name, value)"
-        " WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    return [
-        # a list is stored as it is written, with its names quoted (guc.h: GUC_LIST_QUOTE)
-        begin.replace("ALTER  DATABASE", "ALTER DATABASE")
-        + (value if name in _LISTS and value else ext.adapt(value).getquoted().decode())
-        for begin, name, value in cursor.fetchall()
-    ]
-
-
-_LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
-
-
-def _run_of(database: str) -> str:
-    match = _OURS.fullmatch(database)
-    assert match is not None, database
-    return match[1]
-
-
-def _lock_key(database: str) -> int:
-    return int(_run_of(database), 16) - (1 << 31)
 
 
 def _rollback(connection: Any) -> None:

@@ -180,3 +180,23 @@ def read_catalog(cursor: Any) -> Catalog:
             for name, own in columns.items()
         }
     )  # fmt: skip
+
+
+def read_settings(cursor: Any) -> list[str]:
+    """Return the statements that give a copy of the cursor's database the settings that CREATE DATABASE leaves out."""
+    cursor.execute(
+        "SELECT format('ALTER %s DATABASE %I SET %s TO ',"
+        "   CASE WHEN setrole = 0 THEN '' ELSE format('ROLE %s IN', setrole::regrole) END, current_database(), name),"
+        "  name, value FROM pg_db_role_setting, unnest(setconfig) AS c(text),"
+        "  LATERAL (SELECT split_part(text, '=', 1), substr(text, strpos(text, '=') + 1)) AS p(name, value)"
+        " WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return [
+        # a list is stored as it is written, with its names quoted (guc.h: GUC_LIST_QUOTE)
+        begin.replace("ALTER  DATABASE", "ALTER DATABASE")
+        + (value if name in _LISTS and value else ext.adapt(value).getquoted().decode())
+        for begin, name, value in cursor.fetchall()
+    ]
+
+
+_LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"}
