@@ -218,7 +218,7 @@ def parameter_columns(sql: str, backend: Backend, table: tuple[str, ...] = ()) -
 
 
 _TABLE_WORD = re.compile(
-    r"\b(?:from|join|into|update|table|references|truncate|exists|only)\s+(?:(?:if\s+(?:not\s+)?exists|only)\s+)?"
+    r"\b(?:from|join|into|update|table|references|truncate|exists|only)\s+(?:(?:if\s+(?:not\s+)?exists|only|or\s+\w+)\s+)?"
     r"((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])(?:\s*\.\s*(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
     re.I,
 )
@@ -227,22 +227,23 @@ _TABLE_WORD = re.compile(
 @_remembered
 def main_table(sql: str) -> str:
     """Return the lower-case name that stands first where a table does, empty if none does."""
-    match = _TABLE_WORD.search(_OTHER_FROM.sub(" ", sql))
+    match = _TABLE_WORD.search(_NO_TABLE.sub(" ", sql))
     return "" if match is None else match[1].rpartition(".")[2].strip().strip('"`[]').lower()
 
 
-_OTHER_FROM = re.compile(
-    r"\bextract\s*\(\s*'?\w+'?\s+from\b|\bdistinct\s+from\b|\b(?:trim|substring|overlay)\s*\([^()]*?\sfrom\b",
+_NO_TABLE = re.compile(
+    r"\bextract\s*\(\s*'?\w+'?\s+from\b|\bdistinct\s+from\b|\b(?:trim|substring|overlay)\s*\([^()]*?\sfrom\b"
+    r"|\b(?:for(?:\s+no\s+key)?|on|before|after|of|or)\s+update\b(?:\s+or\b)?",
     re.I,
 )
-"""FROM where it names no table."""
+"""FROM and UPDATE where they name no table: a lock, an action of a foreign key, a trigger's event."""
 
 
 @_remembered
 def tables(sql: str) -> frozenset[str]:
     """Return the lower-case names that the statement uses as tables, as far as the text tells."""
     names = set()
-    for match in _TABLE_WORD.finditer(_OTHER_FROM.sub(" ", sql)):
+    for match in _TABLE_WORD.finditer(_NO_TABLE.sub(" ", sql)):
         name = match[1].rpartition(".")[2].strip().strip('"`[]').lower()
         if name not in {"select", "set", "only", "if", "not"}:
             names.add(name)
@@ -260,7 +261,10 @@ _WRITTEN = re.compile(
 @_remembered
 def written_tables(sql: str) -> frozenset[str]:
     """Return the lower-case names of the tables that the statement writes, triggers and cascades apart."""
-    found = (m[1].rpartition(".")[2].strip().strip('"`[]').lower() for m in _WRITTEN.finditer(sql))
+    found = (
+        m[1].rpartition(".")[2].strip().strip('"`[]').lower()
+        for m in _WRITTEN.finditer(_NO_TABLE.sub(" ", sql))
+    )
     return frozenset(name for name in found if name != "set")
 
 

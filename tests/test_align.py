@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_dualdb import syntax
 from pytest_dualdb.align import Pair, align, parameter_sets
 from pytest_dualdb.recording import Site, Statement
 
@@ -175,6 +176,20 @@ def test_an_object_of_another_kind_is_another_statement() -> None:
     left = [asked(3, f"CREATE {unique}INDEX i{n} ON t (a)") for n, unique in enumerate(("", "UNIQUE "))]
     right = [asked(3, "CREATE TYPE e AS ENUM ('a')"), *left]
     assert align(left, right) == [(None, right[0]), *zip(left, left, strict=True)]
+
+
+def test_a_lock_of_one_dialect_does_not_make_another_statement() -> None:
+    left = [asked(5, "SELECT a FROM t WHERE b = ?", (1,))]
+    for lock in ("UPDATE SKIP LOCKED", "NO KEY UPDATE OF t NOWAIT"):
+        right = [asked(5, f"SELECT a FROM t WHERE b = %s FOR {lock}", (1,))]
+        assert align(left, right) == [(left[0], right[0])]
+        assert syntax.tables(right[0].sql) == {"t"}
+        assert not syntax.written_tables(right[0].sql)
+    made = "CREATE TABLE a (b INTEGER REFERENCES c (d) ON UPDATE CASCADE ON DELETE SET NULL)"
+    assert syntax.tables(made) == {"a", "c"}
+    assert syntax.written_tables("UPDATE OR IGNORE t SET a = 1") == {"t"}
+    body = "CREATE TRIGGER x AFTER UPDATE OF a ON t BEGIN UPDATE u SET n = 1; END"
+    assert syntax.written_tables(body) == {"u"}
 
 
 def test_the_same_line_with_another_text_for_each_dialect() -> None:
