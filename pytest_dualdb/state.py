@@ -33,12 +33,17 @@ class State:
         self._position = 0
         self._missed: frozenset[str] = frozenset()
         self._rows: dict[tuple[str, str], tuple[KeyedRows, KeyedRows]] = {}
+        self._names: dict[str, set[tuple[str, str]]] | None = None
+        """The generated keys by the names that a column gets which refers to them."""
 
     def compare(self, position: int, missed: frozenset[str]) -> Iterator[Divergence]:
         """Yield the tables that differ; ``missed`` are those that one half did not get to write."""
         self._position, self._missed = position, missed
         states = {backend: self.recordings[backend].state for backend in BACKENDS}
-        for name in self._referred_first(states["sqlite"].keys() | states["postgres"].keys()):
+        names = states["sqlite"].keys() | states["postgres"].keys()
+        # what is equal has no keys to learn, and is nearly everything
+        apart = {name for name in names if self._table("sqlite", name) != self._table("postgres", name)}
+        for name in (*sorted(names - apart), *self._referred_first(apart)):
             left, right = (self._table(backend, name) for backend in BACKENDS)
             if left is not None and right is not None and "changed" in (left.held, right.held):
                 left, right = (
@@ -73,6 +78,8 @@ class State:
 
     def _referred_first(self, names: Set[str]) -> list[str]:
         """Return the names of tables with those before them that they refer to: keys are learnt where they are made."""
+        if len(names) < 2:
+            return list(names)
         catalog = self.context.catalogs.get("postgres") or Catalog()
         found: dict[str, None] = {}
         waiting = sorted(names, reverse=True)
@@ -303,15 +310,15 @@ class State:
 
         References are often undeclared. A name that could mean two tables means none.
         """
-        catalog = self.context.catalogs.get("postgres") or Catalog()
-        found = {
-            (name, key.lower())
-            for name, table in catalog.tables.items()
-            for key in table.primary_key
-            if (own := table.column(key)) is not None
-            and own.generated_key
-            and column.lower() in _reference_names(name, key.lower())
-        }
+        if self._names is None:
+            self._names = {}
+            catalog = self.context.catalogs.get("postgres") or Catalog()
+            for name, table in catalog.tables.items():
+                for key in table.primary_key:
+                    if (own := table.column(key)) is not None and own.generated_key:
+                        for called in _reference_names(name, key.lower()):
+                            self._names.setdefault(called, set()).add((name, key.lower()))
+        found = self._names.get(column.lower(), set())
         return found if len(found) == 1 else set()
 
     def means_other_rows(self, difference: Difference, tables: frozenset[str]) -> bool:

@@ -552,11 +552,12 @@ class Equality:
         offsets = self._offset(left, 0), self._offset(right, 1)
         if offsets[0] is None or offsets[1] is None:
             return False
-        if (
-            abs(offsets[0]) <= _NEAR >= abs(offsets[1])
-        ):  # no moment that is written in a test lies so near to its run
+        # no moment that is written in a test lies so near to its run
+        if abs(offsets[0]) <= _NEAR >= abs(offsets[1]):
             longest = max(end - start for start, end in self.windows)
             return abs(offsets[0] - offsets[1]) <= longest + _STEP_SLACK
+        if abs(offsets[0] + self.windows[0][0] - offsets[1] - self.windows[1][0]) < _CUT:
+            return False  # one moment, cut by a database: two readings of a clock are farther apart
         steps = self._steps(offsets[0], 0), self._steps(offsets[1], 1)
         return steps[0] is not None and steps[0] == steps[1]
 
@@ -626,6 +627,8 @@ _STEP = 30
 """Seconds; expiry times and the like lie whole multiples of this before or after the run."""
 _STEP_SLACK = 1.0
 """Seconds by which such times may be cut."""
+_CUT = 0.0009
+"""Seconds by which a database changes a moment that has more digits than it keeps."""
 _NEAR = 26 * 3600
 """Seconds around a half, by any zone's clock, in which moments that lie as far from both halves are the run's."""
 _FRAGMENT = 4

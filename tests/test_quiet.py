@@ -155,6 +155,13 @@ def test_other_values_still_differ(left: Any, right: Any) -> None:
     assert not Equality(WINDOWS).same(left, right)
 
 
+def test_a_moment_that_a_database_has_cut_is_no_reading_of_a_clock() -> None:
+    equality = Equality(((START, START + 0.5), (START + 0.1, START + 0.6)))
+    later = moment(30 * 86400 + 0.2)
+    assert equality.same(f"{later:%Y-%m-%d %H:%M:%S}.4500004", later.replace(microsecond=550_000))
+    assert not equality.same(f"{later:%Y-%m-%d %H:%M:%S}.4500009", later.replace(microsecond=450_001))
+
+
 def test_a_wrong_reference_is_found_in_whatever_text() -> None:
     equality = Equality(WINDOWS)
     assert equality.same(f"made {HASHES[0]}", f"made {HASHES[1]}")

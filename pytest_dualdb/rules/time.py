@@ -67,6 +67,8 @@ def _texts(evidence: Evidence) -> tuple[list[str], list[str]]:
     return (sorted(stored), sorted({text for text in asked if text is not None})) if names else ([], [])
 
 
+_FINER = re.compile(r"\.\d{7,}")
+"""More digits of a second than PostgreSQL keeps."""
 _ZONE = re.compile(r"(Z|[+-]\d\d(?::?\d\d)?)$")
 
 
@@ -413,6 +415,9 @@ class DateColumnTime(Rule):
     specimens = (
         Specimen([("UPDATE visits SET day = ? WHERE id = 1", ("2024-05-01 08:30:00",)), "COMMIT"], _VISITS),
         Specimen(
+            [("UPDATE visits SET at = ? WHERE id = 1", ("2024-05-01 10:00:00.123456789",)), "COMMIT"], _VISITS
+        ),
+        Specimen(
             [("INSERT INTO visits (id, at) VALUES (?, ?)", (3, "2024-05-01T10:00:00+02:00")), "COMMIT"],
             _VISITS,
         ),
@@ -445,8 +450,10 @@ class DateColumnTime(Rule):
         if isinstance(right, datetime.datetime):
             first, second = instant(left), instant(right)
             if first is not None and second is not None and abs((first - second).total_seconds()) < 1:
-                # cut to seconds or to their thousandths on one side; else the two are other moments
-                return not first.microsecond % 1000 or not second.microsecond % 1000
+                # cut to seconds, to their thousandths or millionths on one side; else the two are other moments
+                return not (first.microsecond % 1000 and second.microsecond % 1000) or bool(
+                    _FINER.search(left)
+                )
             if right.tzinfo is not None or not _ZONE.search(left[10:]):
                 return False
             return instant(_ZONE.sub("", left)) == right
