@@ -40,8 +40,9 @@ def database_fixture(
     """Return a fixture that gives one more `Database`, for an application that has several.
 
     ``schema`` names files as the setting ``dualdb_schema`` does, ``env`` is what ``dualdb_env`` is for `db`
-    (``{"REPORTING_URL": "{url}"}``, or ``"REPORTING_URL[postgres]"`` for one backend), and ``setup`` builds the template after the files. With a ``scope`` wider than
-    ``function``, the tests in it share the database: what one leaves, the next finds.
+    (``{"REPORTING_URL": "{url}"}``, or ``"REPORTING_URL[postgres]"`` for one backend), and ``setup`` builds the
+    template after the files. With a ``scope`` wider than ``function``, the tests in it share the database: what
+    one leaves, the next finds.
     """
     from pytest_dualdb import config
     from pytest_dualdb.further import Wanted, fixture_of

@@ -325,6 +325,10 @@ def complain(pytest_config: pytest.Config, message: str) -> None:
     print(f"pytest-dualdb: {message}", file=sys.__stderr__)
 
 
+_WORKERS = 128
+"""How many workers may ask at once while the server starts: macOS refuses those beyond the queue's length."""
+
+
 class ServerSource:
     """The run's PostgreSQL server: started in the background, or given to a worker by the controller."""
 
@@ -388,7 +392,7 @@ class ServerSource:
         key = os.urandom(16)
         try:
             # a socket in a folder of this user's, a named pipe on Windows: nobody else gets to ask, nor to wait
-            self._listener = Listener(authkey=key)
+            self._listener = Listener(backlog=_WORKERS, authkey=key)
         except OSError:  # no room for the socket's path
             return self.get().to_json()
         threading.Thread(target=self._answer, name="dualdb-share", daemon=True).start()

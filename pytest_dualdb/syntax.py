@@ -224,11 +224,16 @@ _TABLE_WORD = re.compile(
 )
 
 
+def _bare(name: str) -> str:
+    """Return a table's name in lower case, without its schema and quotes."""
+    return name.rpartition(".")[2].strip().strip('"`[]').lower()
+
+
 @_remembered
 def main_table(sql: str) -> str:
     """Return the lower-case name that stands first where a table does, empty if none does."""
     match = _TABLE_WORD.search(_NO_TABLE.sub(" ", sql))
-    return "" if match is None else match[1].rpartition(".")[2].strip().strip('"`[]').lower()
+    return "" if match is None else _bare(match[1])
 
 
 _NO_TABLE = re.compile(
@@ -244,7 +249,7 @@ def tables(sql: str) -> frozenset[str]:
     """Return the lower-case names that the statement uses as tables, as far as the text tells."""
     names = set()
     for match in _TABLE_WORD.finditer(_NO_TABLE.sub(" ", sql)):
-        name = match[1].rpartition(".")[2].strip().strip('"`[]').lower()
+        name = _bare(match[1])
         if name not in {"select", "set", "only", "if", "not"}:
             names.add(name)
     return frozenset(names)
@@ -261,10 +266,7 @@ _WRITTEN = re.compile(
 @_remembered
 def written_tables(sql: str) -> frozenset[str]:
     """Return the lower-case names of the tables that the statement writes, triggers and cascades apart."""
-    found = (
-        m[1].rpartition(".")[2].strip().strip('"`[]').lower()
-        for m in _WRITTEN.finditer(_NO_TABLE.sub(" ", sql))
-    )
+    found = (_bare(match[1]) for match in _WRITTEN.finditer(_NO_TABLE.sub(" ", sql)))
     return frozenset(name for name in found if name != "set")
 
 
@@ -279,11 +281,7 @@ _DEFINED = re.compile(
 def defined_tables(sql: str) -> frozenset[str]:
     """Return the lower-case name of the table that the statement creates, alters or drops."""
     match = _DEFINED.search(sql)
-    return (
-        frozenset()
-        if match is None
-        else frozenset({match[1].rpartition(".")[2].strip().strip('"`[]').lower()})
-    )
+    return frozenset() if match is None else frozenset({_bare(match[1])})
 
 
 _DEFINED_KIND = re.compile(

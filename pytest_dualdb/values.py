@@ -186,7 +186,7 @@ def _stands_for(number: Any, value: Any) -> bool:
     if type(number) not in (int, float):
         return False
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        value -= datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        value -= _EPOCH.replace(tzinfo=datetime.UTC)
     if not isinstance(value, datetime.timedelta):
         return False
     return value // datetime.timedelta(microseconds=1) == number or same_number(number, value.total_seconds())
